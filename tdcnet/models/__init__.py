@@ -1,0 +1,23 @@
+"""Networks and their parts; pure torch."""
+
+from tdcnet.models.csp_darknet import CSPDarknet
+from tdcnet.models.detector import Detector
+from tdcnet.models.head import DecoupledHead
+from tdcnet.models.neck import TopDownNeck
+from tdcnet.models.postprocess import postprocess
+from tdcnet.models.presets import tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models.shufflenet3d import ShuffleNet3D
+from tdcnet.models.tdcsta import TDCSTA
+
+__all__ = [
+    "TDCSTA",
+    "CSPDarknet",
+    "DecoupledHead",
+    "Detector",
+    "ShuffleNet3D",
+    "TopDownNeck",
+    "postprocess",
+    "tdcnet",
+    "tdcnet_nano",
+    "tdcnet_small",
+]

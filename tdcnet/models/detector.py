@@ -1,0 +1,97 @@
+"""The detector: three backbones, fusion, neck and head, joined from the parts it is given."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+MULTIPLE = 32
+"""Height and width of the input are multiples of this, the coarsest scale's stride."""
+
+
+class Detector(nn.Module):
+    """TDCNet: ``forward(aligned, frames) -> [B, 5 + num_classes, H/8, W/8]``, the head's raw output.
+
+    Args:
+        backbone_tdc: clip -> three features [B, C_i, T_i, H_i, W_i]; sees the aligned frames.
+        backbone_3d: the same; sees the frames as they are.
+        backbone_2d: image -> three features [B, C_i, H_i, W_i]; sees the newest frame as it is.
+        fusion: three lists of features -> one list of [B, C_i, H_i, W_i].
+        neck: that list -> one map at stride 8.
+        head: that map -> raw output.
+        in_channels: channels of both inputs; 1 for grey.
+        num_frames: frames of a clip it is meant for; any number works.
+        init: ``"default"`` keeps each layer's own start, ``"published"`` draws all convolution weights from N(0, 0.02).
+
+    Raises:
+        ValueError: if the parts' channels do not fit each other, or ``init`` is unknown.
+    """
+
+    def __init__(
+        self,
+        backbone_tdc: nn.Module,
+        backbone_3d: nn.Module,
+        backbone_2d: nn.Module,
+        fusion: nn.Module,
+        neck: nn.Module,
+        head: nn.Module,
+        in_channels: int = 1,
+        num_frames: int = 5,
+        init: str = "default",
+    ) -> None:
+        super().__init__()
+        self.backbone_tdc, self.backbone_3d, self.backbone_2d = backbone_tdc, backbone_3d, backbone_2d
+        self.fusion, self.neck, self.head = fusion, neck, head
+        self.in_channels, self.num_frames = in_channels, num_frames
+        for name in ("backbone_tdc", "backbone_3d", "backbone_2d"):
+            given = tuple(getattr(self, name).out_channels)
+            if given != tuple(fusion.in_channels):  # type: ignore[arg-type]
+                raise ValueError(
+                    f"{name} gives {given} channels, the fusion takes {fusion.in_channels}: make them equal"
+                )
+        if tuple(neck.in_channels) != tuple(fusion.out_channels):  # type: ignore[arg-type]
+            raise ValueError(f"the fusion gives {fusion.out_channels} channels, the neck takes {neck.in_channels}")
+        if head.in_channels != neck.out_channels:
+            raise ValueError(f"the neck gives {neck.out_channels} channels, the head takes {head.in_channels}")
+        if init == "published":
+            self.apply(_published_init)
+            head.reset_prior()  # type: ignore[operator]
+        elif init != "default":
+            raise ValueError(f"init is {init!r}; allowed are 'default' and 'published'")
+
+    @property
+    def num_classes(self) -> int:
+        """Classes the head tells apart."""
+        return int(self.head.num_classes)  # type: ignore[arg-type]
+
+    def forward(self, aligned: Tensor, frames: Tensor) -> Tensor:
+        """Raw output for two clips ``[B, C, T, H, W]`` in [0, 1], oldest frame first.
+
+        Raises:
+            ValueError: if the clips' shapes differ, or do not suit this network.
+        """
+        self._check(aligned, frames)
+        features = self.fusion(self.backbone_tdc(aligned), self.backbone_3d(frames), self.backbone_2d(frames[:, :, -1]))
+        raw: Tensor = self.head(self.neck(features))
+        return raw
+
+    def _check(self, aligned: Tensor, frames: Tensor) -> None:
+        if aligned.shape != frames.shape:
+            raise ValueError(f"aligned {tuple(aligned.shape)} and frames {tuple(frames.shape)} must have one shape")
+        if frames.dim() != 5 or frames.shape[1] != self.in_channels:
+            raise ValueError(
+                f"expected clips [B, {self.in_channels}, T, H, W], got {tuple(frames.shape)}; "
+                f"grey clips have one channel, model.in_channels=3 makes a network for RGB"
+            )
+        t, h, w = frames.shape[2:]
+        if t < 1 or h < MULTIPLE or w < MULTIPLE or h % MULTIPLE or w % MULTIPLE:
+            raise ValueError(
+                f"height and width must be multiples of {MULTIPLE} and there must be at least one frame; "
+                f"got T={t}, H={h}, W={w}. Letterbox the clip to {-(-h // MULTIPLE) * MULTIPLE} x "
+                f"{-(-w // MULTIPLE) * MULTIPLE} first."
+            )
+
+
+def _published_init(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters(recurse=False):
+        if name == "weight" and parameter.dim() >= 4:
+            nn.init.normal_(parameter, 0.0, 0.02)

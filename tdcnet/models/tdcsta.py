@@ -1,0 +1,62 @@
+"""TDCSTA: TDC-guided spatio-temporal attention, which joins the three backbones' features.
+
+Source: TDCNet (arXiv 2511.09352), the section on TDCSTA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from tdcnet.layers.conv import Size3
+from tdcnet.layers.window_attention import CrossAttention3d, SelfAttention3d
+
+WINDOWS: tuple[Size3, ...] = ((2, 8, 8), (2, 4, 4), (2, 2, 2))
+
+
+class ScaleAttention(nn.Module):
+    """TDCSTA at one scale: ``mean over time of CA(SA_q(TDC), SA_k(3D), SA_v(2D repeated over time))``.
+
+    ``[B, C, T, H, W]`` twice and ``[B, C, H, W]`` -> ``[B, C, H, W]``.
+    """
+
+    def __init__(self, channels: int, window: Size3, num_heads: int) -> None:
+        super().__init__()
+        self.query = SelfAttention3d(channels, window, num_heads)
+        self.key = SelfAttention3d(channels, window, num_heads)
+        self.value = SelfAttention3d(channels, window, num_heads)
+        self.cross = CrossAttention3d(channels, window, num_heads)
+
+    def forward(self, tdc: Tensor, temporal: Tensor, spatial: Tensor) -> Tensor:
+        q = self.query(tdc.permute(0, 2, 3, 4, 1))  # [B, T, H, W, C]
+        k = self.key(temporal.permute(0, 2, 3, 4, 1))
+        v = self.value(spatial.permute(0, 2, 3, 1)[:, None].expand_as(q))
+        y: Tensor = self.cross(q, k, v)
+        return y.mean(dim=1).permute(0, 3, 1, 2)
+
+
+class TDCSTA(nn.Module):
+    """Spatio-temporal attention at every scale: three lists of features in, one list of ``[B, C_i, H_i, W_i]`` out.
+
+    Args:
+        channels: of each scale, the same in all three backbones.
+        num_heads: of each scale; must divide its channels.
+        windows: (t, h, w) of each scale, in positions of its map.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (128, 256, 512),
+        num_heads: Sequence[int] = (4, 4, 4),
+        windows: Sequence[Size3] = WINDOWS,
+    ) -> None:
+        super().__init__()
+        self.in_channels = self.out_channels = tuple(channels)
+        self.scales = nn.ModuleList(
+            ScaleAttention(c, tuple(w), n)  # type: ignore[arg-type]
+            for c, w, n in zip(channels, windows, num_heads, strict=True)
+        )
+
+    def forward(self, tdc: list[Tensor], temporal: list[Tensor], spatial: list[Tensor]) -> list[Tensor]:
+        return [scale(*x) for scale, *x in zip(self.scales, tdc, temporal, spatial, strict=True)]
