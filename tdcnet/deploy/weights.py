@@ -131,15 +131,15 @@ def load_into(model: Detector, weights: Weights, where: object) -> Detector:
 
 
 def build(config: Mapping[str, Any]) -> Any:
-    """Builds what a nested ``_target_`` config describes, as Hydra does, from this package's parts only.
+    """Builds what a nested ``_target_`` config describes, as Hydra does, from this package's networks and layers only.
 
     Raises:
-        CheckpointError: if a target lies outside ``tdcnet``.
+        CheckpointError: if a target lies elsewhere.
     """
     target = str(config.get("_target_", ""))
     module, _, name = target.rpartition(".")
-    if not (module == "tdcnet" or module.startswith("tdcnet.")):
-        raise CheckpointError(f"the config asks for {target!r}; only parts of tdcnet are built")
+    if not module.startswith(("tdcnet.models", "tdcnet.layers")):
+        raise CheckpointError(f"the config asks for {target!r}; only tdcnet.models and tdcnet.layers are built")
     part = getattr(importlib.import_module(module), name)
     arguments = {
         key: build(value) if isinstance(value, Mapping) and "_target_" in value else value

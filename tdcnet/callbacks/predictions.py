@@ -1,0 +1,88 @@
+"""What ``stage=predict`` writes: detections, an annotated video, a contact sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+
+from tdcnet.drawing import VideoWriter, contact_sheet, draw_boxes, write_png
+from tdcnet.results import DetectionWriter
+
+
+class PredictionWriter(pl.Callback):
+    """Writes ``NAME.csv``, ``NAME.json`` (COCO), ``NAME.mp4`` and ``NAME.png`` while the frames come.
+
+    Args:
+        dirpath: folder of the files.
+        fps: frames per second of the video.
+        draw_threshold: least score of a box in video and pictures; the files hold all detections.
+        sheet: frames on the contact sheet: the one with the highest score in each of as many equal parts of the clip.
+    """
+
+    def __init__(self, dirpath: str, fps: float = 30.0, draw_threshold: float = 0.3, sheet: int = 12) -> None:
+        self.dirpath, self.fps = Path(dirpath), fps
+        self.draw_threshold, self.sheet = draw_threshold, sheet
+        self.files: list[Path] = []
+        self._best: dict[int, tuple[float, Any, str]] = {}
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Opens the files."""
+        dataset = trainer.predict_dataloaders.dataset  # type: ignore[union-attr]
+        self._sequence = dataset.sequences[0]
+        self._total = max(1, len(dataset))
+        base = self.dirpath / self._sequence.name
+        classes = pl_module.checkpoint_info.get("classes", ["target"])  # type: ignore[union-attr, operator]
+        self._detections = DetectionWriter(base, classes, self._sequence.name)
+        self._video = VideoWriter(base.with_name(f"{base.name}.mp4"), self.fps)
+        self._base = base
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Writes a batch."""
+        for position, size, found in zip(
+            batch["frame"].tolist(), batch["original_size"].tolist(), outputs, strict=True
+        ):
+            self._detections.add(position, self._sequence.frames.where(position), size, found)
+            keep = found["scores"] >= self.draw_threshold
+            boxes, scores = found["boxes"][keep].cpu().numpy(), found["scores"][keep].cpu().numpy()
+            frame = np.asarray(self._sequence.frames.read(position))
+            if frame.dtype != np.uint8:
+                low, high = float(frame.min()), float(frame.max())
+                frame = ((frame - low) / max(1.0, high - low) * 255).astype(np.uint8)
+            picture = draw_boxes(frame, predictions=boxes, scores=scores)
+            self._video.add(picture)
+            part, best = position * self.sheet // len(self._sequence), float(scores.max()) if len(scores) else 0.0
+            if part not in self._best or best > self._best[part][0]:
+                self._best[part] = (best, picture, f"#{position}  {best:.2f}" if best else f"#{position}  nothing")
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Closes the files and writes the contact sheet."""
+        self._close(complete=True)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Keeps what there is."""
+        if hasattr(self, "_detections"):
+            self._close(complete=False)
+
+    def _close(self, complete: bool) -> None:
+        self._detections.close()
+        self._video.close(complete)
+        self.files = [
+            self._detections.csv_path,
+            self._detections.json_path,
+            self._base.with_name(f"{self._base.name}.mp4"),
+        ]
+        if self._best:
+            chosen = [self._best[part] for part in sorted(self._best)]
+            sheet = contact_sheet([c[1] for c in chosen], [c[2] for c in chosen], columns=4)
+            self.files.append(write_png(self._base.with_name(f"{self._base.name}.png"), sheet))

@@ -1,0 +1,141 @@
+"""Re-parameterisation before export: fold, compare on real clips, then write, or refuse."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from tdcnet.deploy.fold import is_deployed, reparameterize
+from tdcnet.deploy.weights import PREFIX, export
+from tdcnet.detection import DetectionModule
+from tdcnet.layers import RepConv3D
+from tdcnet.models import Detector
+from tdcnet.results import write_atomically
+
+log = logging.getLogger(__name__)
+
+
+class ReparamError(RuntimeError):
+    """The deploy form does not compute what the trained network computes; nothing was exported."""
+
+
+class Reparam(pl.Callback):
+    """Switches RepConv3D to deploy mode on a copy, at the end of a validation, and exports it.
+
+    The copy's raw output is compared with the trained network's on the first clips of the validation set. Written are
+    ``model.safetensors`` with ``config.json`` (:func:`tdcnet.deploy.weights.load_detector`), ``deploy.ckpt`` (for
+    ``stage=eval`` and ``stage=predict``) and ``README.md``, a model card.
+
+    Args:
+        dirpath: folder of the exported files.
+        tolerance: largest absolute difference of the raw outputs that is accepted.
+        clips: how many are compared.
+
+    Attributes:
+        difference: the largest that was seen.
+    """
+
+    def __init__(self, dirpath: str, tolerance: float = 1e-4, clips: int = 8) -> None:
+        if clips < 1:
+            raise ValueError(f"clips is {clips}; at least one clip must be compared")
+        self.dirpath, self.tolerance, self.clips = Path(dirpath), tolerance, clips
+        self.difference = 0.0
+        self.compared = 0
+        self.deployed: Detector | None = None
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Folds a copy."""
+        assert isinstance(pl_module, DetectionModule)
+        self.deployed = reparameterize(pl_module.model)
+        self.difference, self.compared = 0.0, 0
+
+    @torch.no_grad()
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Compares the two forms on a batch."""
+        left = self.clips - self.compared
+        if trainer.sanity_checking or left <= 0 or len(batch["frames"]) == 0:
+            return
+        assert self.deployed is not None and isinstance(pl_module, DetectionModule)
+        aligned, frames = (x[:left] for x in pl_module.inputs(batch))
+        before = _unfolded(pl_module.model, aligned, frames)
+        after = self.deployed(aligned, frames)
+        self.difference = max(self.difference, float((before - after).abs().max()))
+        self.compared += len(frames)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Exports.
+
+        Raises:
+            ReparamError: if the outputs differ by more than the tolerance, or no clip could be compared.
+        """
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        if self.compared == 0:
+            raise ReparamError("no clip could be read to compare the deploy form on; nothing was exported")
+        if not self.difference <= self.tolerance:
+            raise ReparamError(
+                f"raw outputs before and after re-parameterisation differ by {self.difference:.2g} on {self.compared} "
+                f"clips, more than {self.tolerance:g} allows; nothing was exported. Folding is done in float32: check "
+                "the batch norms' running_var for values near zero, or raise stage.tolerance knowingly"
+            )
+        assert self.deployed is not None and isinstance(pl_module, DetectionModule)
+        info = {**pl_module.checkpoint_info, "deployed": is_deployed(self.deployed)}
+        export(self.dirpath, self.deployed, info)
+        state = {f"{PREFIX}{name}": value.cpu() for name, value in self.deployed.state_dict().items()}
+        torch.save({"state_dict": state, "tdcnet": info}, self.dirpath / "deploy.ckpt")
+        card = self._card(pl_module, info)
+        write_atomically(self.dirpath / "README.md", card.encode())
+        log.info("exported %s (largest difference %.2g on %d clips)", self.dirpath, self.difference, self.compared)
+
+    def _card(self, module: DetectionModule, info: dict[str, Any]) -> str:
+        before = sum(p.numel() for p in module.model.parameters())
+        after = sum(p.numel() for p in self.deployed.parameters()) if self.deployed else 0
+        rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in module.results.items())
+        return f"""# {info.get("name", "TDCNet")}, deploy form
+
+Detector of small moving targets in infrared video: TDCNet (arXiv 2511.09352), re-parameterised.
+
+- Input: two clips `[B, {module.model.in_channels}, T, H, W]` in [0, 1], oldest frame first, T = \
+{info.get("num_frames", 5)}, frames {info.get("stride", 1)} apart: `aligned` (registered onto the newest) and `frames`.
+- Output: raw `[B, {5 + module.model.num_classes}, H/8, W/8]`; `tdcnet.models.postprocess` makes boxes of it.
+- Classes: {", ".join(info.get("classes", ["target"]))}. Parameters: {before:,} in training form, {after:,} here.
+- Largest difference to the training form: {self.difference:.2g} on {self.compared} validation clips.
+
+```python
+from tdcnet.deploy.weights import load_detector
+model = load_detector("model.safetensors")  # with config.json beside it
+```
+
+Trained with `python train.py {" ".join(info.get("overrides", []))}`; figures on its validation split
+({info.get("dataset", "unknown data set")}):
+
+| figure | value |
+|---|---|
+{rows}
+"""
+
+
+def _unfolded(model: nn.Module, aligned: Tensor, frames: Tensor) -> Tensor:
+    """The trained network's output by its branches and batch norms, which eval mode would fold on the way."""
+    blocks = [m for m in model.modules() if isinstance(m, RepConv3D) and not m.is_deployed]
+    try:
+        for block in blocks:
+            block.fold_in_eval = False
+        output: Tensor = model(aligned, frames)
+        return output
+    finally:
+        for block in blocks:
+            block.fold_in_eval = True

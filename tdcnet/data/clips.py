@@ -1,0 +1,304 @@
+"""Clips for the network: frame t and its predecessors, registered, cut to the input's size, with boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, default_collate
+
+from tdcnet.data.augment import Augment
+from tdcnet.data.errors import DataError, Policy
+from tdcnet.data.frames import read_grey
+from tdcnet.data.sequence import Sequence
+from tdcnet.data.transforms import (
+    GREY,
+    Image,
+    clip_boxes,
+    content_rect,
+    fill_outside,
+    letterbox_matrix,
+    transform_boxes,
+    warp_clip,
+)
+
+if TYPE_CHECKING:
+    from tdcnet.data.homographies import HomographyStore
+
+Register = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float32]]
+Sample = dict[str, Any]
+
+RETRIES = 10
+"""How many other items are tried in place of an unreadable one in training."""
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """Stands for a sample that could not be read; :func:`collate` leaves it out and keeps the message."""
+
+    message: str
+    shape: tuple[int, int, int]
+    """``T, H, W`` the sample would have had."""
+
+
+def thin(sequence: Sequence, step: int = 1, offset: int = 0) -> Sequence:
+    """The same recording with every ``step``-th of its split's frames from number ``offset`` on."""
+    return replace(sequence, indices=sequence.indices[offset::step])
+
+
+def stored_alignment(sequence: Sequence, newest: int, num_frames: int, stride: int) -> tuple[Path, ...] | None:
+    """Files of the registered clip that came with the data set, if they are of this kind of clip.
+
+    Data sets bring one file per frame of a clip of consecutive frames (five, as published).
+    """
+    if sequence.aligned_files is None or stride != 1:
+        return None
+    files = sequence.aligned_files[newest]
+    return files if files is not None and len(files) == num_frames else None
+
+
+class ClipDataset(Dataset["Sample | BadFrame"]):
+    """Every frame of a split as the newest of a clip.
+
+    Registered frames come from the first of these that has them: the data set's own files, ``homographies``,
+    ``aligner``; if none does, they are the frames themselves.
+
+    Args:
+        sequences: recordings; those of one data set.
+        size: height and width of the samples, px; with ``augment`` its size must be the same.
+        num_frames: T, frames per clip.
+        stride: frames from one frame of a clip to the next.
+        augment: draws geometry and intensity; None gives the letterboxed whole image.
+        homographies: homographies computed ahead.
+        aligner: ``aligner(frame, newest)`` gives the homography [3, 3] frame -> newest in pixel-centre coordinates.
+        intensity_range: stored values that become 0 and 1 in 16-bit images; None for 0 and 65535. 8-bit images stay
+            as they are.
+        single_class: makes all labels 0.
+        on_bad_frame: what to do about a frame that cannot be read, see :meth:`__getitem__`.
+        image_step: take every n-th frame of each sequence's part of the split only.
+        image_offset: the first of these.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        sequences: list[Sequence],
+        size: tuple[int, int],
+        num_frames: int = 5,
+        stride: int = 1,
+        augment: Augment | None = None,
+        homographies: HomographyStore | None = None,
+        aligner: Register | None = None,
+        intensity_range: tuple[float, float] | None = None,
+        single_class: bool = False,
+        on_bad_frame: Policy = "error",
+        image_step: int = 1,
+        image_offset: int = 0,
+    ) -> None:
+        if num_frames < 1 or stride < 1 or image_step < 1 or image_offset < 0:
+            raise ValueError(
+                f"num_frames {num_frames}, stride {stride}, image_step {image_step} must be at least 1 "
+                f"and image_offset {image_offset} at least 0"
+            )
+        if augment is not None and tuple(size) != augment.size:
+            raise ValueError(f"size is {tuple(size)} but augment makes samples of {augment.size}; give both the same")
+        if on_bad_frame not in ("error", "skip"):
+            raise ValueError(f"on_bad_frame is {on_bad_frame!r}; allowed are 'error' and 'skip'")
+        low, high = intensity_range or (0.0, 65535.0)
+        if high <= low:
+            raise ValueError(f"intensity_range is {low}, {high}; the second value must be the larger one")
+        self.sequences = [thin(sequence, image_step, image_offset) for sequence in sequences]
+        self.size = int(size[0]), int(size[1])
+        self.num_frames, self.stride = num_frames, stride
+        self.augment, self.homographies, self.aligner = augment, homographies, aligner
+        self.low, self.high = float(low), float(high)
+        self.single_class = single_class
+        self.on_bad_frame = on_bad_frame
+        counts = [len(sequence.indices) for sequence in self.sequences]
+        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def counts(self) -> list[int]:
+        """Items per sequence; the items of a sequence are neighbours."""
+        return [int(count) for count in np.diff(self.starts)]
+
+    def locate(self, item: int) -> tuple[Sequence, int]:
+        """The sequence of item ``item`` (also its ``image_id``) and the position of its newest frame.
+
+        Raises:
+            IndexError: if there is no such item.
+        """
+        if not 0 <= item < len(self):
+            raise IndexError(f"item {item} of a data set of {len(self)} clips")
+        which = int(np.searchsorted(self.starts, item, side="right")) - 1
+        sequence = self.sequences[which]
+        return sequence, int(sequence.indices[item - self.starts[which]])
+
+    def __getitem__(self, item: int) -> Sample | BadFrame:
+        """One sample.
+
+        Returns:
+            ``frames`` and ``aligned`` [T, H, W], uint8, or float32 in [0, 1] if the source has 16 bits (one tensor if
+            they are the same); ``boxes`` float32 [N, 4] xyxy px of the sample; ``labels`` int64 [N]; ``image_id`` int;
+            ``original_size`` int64 [2], height and width; ``original_boxes`` float32 [N, 4] xyxy px of the stored
+            image; ``sequence`` name; ``frame`` position of the newest frame in it; ``bad_frames``, messages of items
+            that were passed over for this one. Or a :class:`BadFrame`: without ``augment`` no other frame can stand
+            for an unreadable one.
+
+        Raises:
+            DataError: if a frame cannot be read and ``on_bad_frame`` is ``"error"``, or in training ``RETRIES``
+                others cannot be read either.
+        """
+        rng = np.random.default_rng(int(torch.randint(2**62, ()))) if self.augment is not None else None
+        messages: list[str] = []
+        while True:
+            try:
+                sample = self._sample(item, rng)
+            except DataError as error:
+                if self.on_bad_frame == "error":
+                    raise
+                messages.append(str(error))
+            else:
+                return {**sample, "bad_frames": messages}
+            if rng is None:
+                return BadFrame(messages[0], (self.num_frames, *self.size))
+            if len(messages) > RETRIES:
+                raise DataError(
+                    f"{len(messages)} clips drawn one after another could not be read, so most of the data set cannot. "
+                    f"The last: {messages[-1]}"
+                )
+            item = int(rng.integers(len(self)))
+
+    def _sample(self, item: int, rng: np.random.Generator | None) -> Sample:
+        sequence, newest = self.locate(item)
+        positions = sequence.clip_indices(newest, self.num_frames, self.stride)
+        read = {position: sequence.frames.read(position) for position in dict.fromkeys(positions)}
+        images = [read[position] for position in positions]
+        h, w = (int(side) for side in images[-1].shape)
+        original_boxes = sequence.boxes[newest]
+
+        if self.augment is not None and rng is not None:
+            matrix = self.augment.geometry((h, w), original_boxes, rng)
+        else:
+            matrix = letterbox_matrix((h, w), self.size)
+        frames = warp_clip(images, matrix, self.size)
+        aligned = self._aligned(sequence, newest, images, frames, matrix)
+        frames, aligned = self._finish(frames, aligned, content_rect((h, w), matrix, self.size), rng, positions)
+
+        boxes = transform_boxes(original_boxes, matrix)
+        labels = sequence.labels[newest]
+        if self.augment is not None:
+            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+            inside = ((centres >= 0) & (centres < (self.size[1], self.size[0]))).all(axis=1)
+            boxes, labels, original_boxes = boxes[inside], labels[inside], original_boxes[inside]
+        tensor = torch.from_numpy(frames)
+        return {
+            "frames": tensor,
+            "aligned": tensor if aligned is frames else torch.from_numpy(aligned),
+            "boxes": torch.from_numpy(clip_boxes(boxes, self.size)),
+            "labels": torch.zeros(len(labels), dtype=torch.int64) if self.single_class else torch.tensor(labels),
+            "image_id": item,
+            "original_size": torch.tensor([h, w]),
+            "original_boxes": torch.tensor(original_boxes),
+            "sequence": sequence.name,
+            "frame": newest,
+        }
+
+    def _aligned(
+        self, sequence: Sequence, newest: int, images: list[Image], frames: Image, matrix: NDArray[np.float64]
+    ) -> Image:
+        """The registered clip [T, H, W]; ``frames`` itself if nothing is to be registered."""
+        files = stored_alignment(sequence, newest, self.num_frames, self.stride)
+        if files is not None:
+            registered = [_read_aligned(path, images[-1]) for path in files[:-1]]
+            return warp_clip([*registered, images[-1]], matrix, self.size)
+        homographies = None if self.homographies is None else self.homographies.get(sequence, newest)
+        if homographies is None and self.aligner is not None:
+            found = {id(images[-1]): np.eye(3, dtype=np.float32)}
+            for image in images:
+                if id(image) not in found:
+                    found[id(image)] = self.aligner(image, images[-1])
+            homographies = np.stack([found[id(image)] for image in images])
+        if homographies is None:
+            return frames
+        return warp_clip(images, matrix, self.size, homographies, warped=frames)
+
+    def _finish(
+        self,
+        frames: Image,
+        aligned: Image,
+        content: tuple[int, int, int, int],
+        rng: np.random.Generator | None,
+        positions: list[int],
+    ) -> tuple[Image, Image]:
+        """Scales 16 bits to [0, 1] and draws the intensity; the padding stays grey."""
+        if frames.dtype == np.uint8 and (self.augment is None or rng is None):
+            return frames, aligned
+        same = aligned is frames
+        if frames.dtype != np.uint8:
+            frames = self._to_float(frames)
+            aligned = frames if same else self._to_float(aligned)
+        if self.augment is not None and rng is not None:
+            frames, aligned = self.augment.intensity(frames, aligned, rng, positions)
+        grey = GREY if frames.dtype == np.uint8 else GREY / 255
+        fill_outside(frames, content, grey)
+        if not same:
+            fill_outside(aligned, content, grey)
+        return frames, aligned
+
+    def _to_float(self, clip: Image) -> NDArray[np.float32]:
+        values = (clip.astype(np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)
+        return np.clip(values, 0, 1, out=values)
+
+
+def _read_aligned(path: Path, like: Image) -> Image:
+    image = read_grey(path)
+    if image.shape != like.shape or image.dtype != like.dtype:
+        raise DataError(
+            f"{path}: the registered frame is {image.dtype} {image.shape}, its newest frame {like.dtype} {like.shape}. "
+            "Fetch it again, or remove the data set's registered frames to have them computed"
+        )
+    return image
+
+
+def collate(samples: list[Sample | BadFrame]) -> dict[str, Any]:
+    """A batch of samples; unreadable ones are left out.
+
+    Returns:
+        ``frames`` and ``aligned`` [B, T, H, W]; ``boxes``, ``labels``, ``original_boxes``, ``sequence`` lists of B;
+        ``image_id`` and ``frame`` int64 [B]; ``original_size`` int64 [B, 2]; ``bad_frames`` list of messages.
+        B is 0 if no sample could be read.
+    """
+    good = [sample for sample in samples if not isinstance(sample, BadFrame)]
+    bad = [sample for sample in samples if isinstance(sample, BadFrame)]
+    batch: dict[str, Any] = {
+        key: [sample[key] for sample in good] for key in ("boxes", "labels", "original_boxes", "sequence")
+    }
+    for key in ("image_id", "frame"):
+        batch[key] = torch.tensor([sample[key] for sample in good], dtype=torch.int64)
+    batch["bad_frames"] = [m for sample in good for m in sample["bad_frames"]] + [sample.message for sample in bad]
+    if not good:
+        empty = torch.zeros((0, *bad[0].shape), dtype=torch.uint8)
+        return {**batch, "frames": empty, "aligned": empty, "original_size": torch.zeros((0, 2), dtype=torch.int64)}
+    batch["original_size"] = torch.stack([sample["original_size"] for sample in good])
+    mixed = len({sample["frames"].dtype for sample in good}) > 1
+    for key in ("frames", "aligned"):
+        # default_collate stacks straight into shared memory when it runs in a worker.
+        batch[key] = default_collate([_as_float(sample[key]) if mixed else sample[key] for sample in good])
+    if all(sample["aligned"] is sample["frames"] for sample in good):
+        batch["aligned"] = batch["frames"]
+    return batch
+
+
+def _as_float(clip: torch.Tensor) -> torch.Tensor:
+    return clip.float() / 255 if clip.dtype == torch.uint8 else clip

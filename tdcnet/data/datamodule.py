@@ -1,0 +1,321 @@
+"""Training and validation clips for Lightning: reads a data set, has it aligned, makes loaders."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from tdcnet.data.alignment import Aligner
+from tdcnet.data.augment import Augment
+from tdcnet.data.clips import ClipDataset, collate, stored_alignment, thin
+from tdcnet.data.errors import DataError, Policy, Problems
+from tdcnet.data.frames import open_source
+from tdcnet.data.homographies import HomographyStore, align_sequences
+from tdcnet.data.sampling import Balance, EpochSampler
+from tdcnet.data.sequence import Sequence
+
+log = logging.getLogger(__name__)
+
+Align = Literal["ahead", "on_the_fly", "none"]
+Read = Callable[..., list[Sequence]]
+
+
+class ClipDataModule(pl.LightningDataModule):
+    """A data set as batches of clips.
+
+    Args:
+        read: ``read(root, split, *, problems, cache_dir)`` of one of ``tdcnet.data.formats``.
+        root: folder of the data set.
+        size: height and width of the network input in evaluation, px.
+        train_size: the same in training; None for the size of ``augment``, or else ``size``.
+        num_frames: T, frames per clip.
+        stride: frames from one frame of a clip to the next.
+        batch_size: training clips per process.
+        eval_batch_size: evaluation clips per process; None for ``batch_size``.
+        num_workers: processes that load, per loader; 0 loads in the main one.
+        augment: draws geometry and intensity of training clips; None trains on whole letterboxed images.
+        align: ``"ahead"`` registers all clips before the start and keeps the homographies in ``homography_dir``,
+            ``"on_the_fly"`` registers each clip as it is loaded, ``"none"`` leaves frames as they are. Registered
+            frames that came with the data set are used in the first two.
+        align_model: motion model, see :class:`~tdcnet.data.alignment.Aligner`.
+        homography_dir: folder of the homographies; needed for ``"ahead"``.
+        cache_dir: folder of decoded videos; None for the reader's own.
+        intensity_range: stored values that become 0 and 1 in 16-bit images; None for 0 and 65535.
+        classes: names of the classes. One name makes one class of all; else they are the format's own, in order.
+        on_bad_frame: ``"error"`` stops at the first bad frame or label, ``"skip"`` leaves it out and counts it.
+        samples_per_epoch: training clips per epoch over all processes: a number, a fraction, or None for all.
+        balance: ``"none"`` or ``"sequence"``, see :class:`~tdcnet.data.sampling.EpochSampler`.
+        val_step: every n-th frame of each validation sequence is evaluated.
+        val_offset: the first of these.
+        pin_memory: ``"auto"`` for true on CUDA only.
+        persistent_workers: keeps workers from epoch to epoch.
+        seed: of the order of clips and of the augmentation in workers.
+        train_split: name of the split to train on.
+        val_split: name of the split for validation, test and prediction.
+        generate: called before the data is read, where it can be made (the synthetic clips).
+        name: of the data set; None for that of its folder.
+
+    Attributes:
+        train_dataset: the training clips, after ``setup``; None when nothing is trained.
+        val_dataset: the evaluated clips, after ``setup``.
+
+    Raises:
+        ValueError: if ``align`` is unknown, ``"ahead"`` lacks a folder, or ``on_bad_frame`` is unknown.
+    """
+
+    def __init__(
+        self,
+        read: Read,
+        root: str | Path,
+        size: tuple[int, int],
+        train_size: tuple[int, int] | None = None,
+        num_frames: int = 5,
+        stride: int = 1,
+        batch_size: int = 4,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        augment: Augment | None = None,
+        align: Align = "ahead",
+        align_model: Literal["none", "translation", "affine", "homography"] = "homography",
+        homography_dir: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+        intensity_range: tuple[float, float] | None = None,
+        classes: tuple[str, ...] | list[str] = ("target",),
+        on_bad_frame: Policy = "error",
+        samples_per_epoch: int | float | None = None,
+        balance: Balance = "none",
+        val_step: int = 1,
+        val_offset: int = 0,
+        pin_memory: bool | Literal["auto"] = "auto",
+        persistent_workers: bool = True,
+        seed: int = 0,
+        train_split: str = "train",
+        val_split: str = "val",
+        generate: Callable[[], Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        if align not in get_args(Align):
+            raise ValueError(f"align is {align!r}; allowed are {', '.join(get_args(Align))}")
+        if align == "ahead" and homography_dir is None:
+            raise ValueError("align='ahead' needs homography_dir, a folder for the homographies; or use 'on_the_fly'")
+        Problems(on_bad_frame)  # raises here, not hours later
+        self.read, self.root = read, Path(root)
+        self.size = _pair(size)
+        self.train_size = _pair(train_size or (augment.size if augment is not None else size))
+        self.num_frames, self.stride = num_frames, stride
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.num_workers, self.augment = num_workers, augment
+        self.align, self.align_model = align, align_model
+        self.homography_dir = None if homography_dir is None else Path(homography_dir)
+        self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        self.intensity_range = None if intensity_range is None else (intensity_range[0], intensity_range[1])
+        self.classes, self.on_bad_frame = tuple(classes), on_bad_frame
+        self.generate, self.name = generate, name or self.root.name
+        self.samples_per_epoch, self.balance = samples_per_epoch, balance
+        self.val_step, self.val_offset = val_step, val_offset
+        self.pin_memory, self.persistent_workers, self.seed = pin_memory, persistent_workers, seed
+        self.train_split, self.val_split = train_split, val_split
+        self.train_dataset: ClipDataset | None = None
+        self.val_dataset: ClipDataset | None = None
+        self._sequences: dict[str, list[Sequence]] = {}
+
+    # -- reading and alignment -----------------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Makes the data if it can be made, and registers what has not been registered yet.
+
+        Lightning calls this in one process per machine.
+        """
+        if self.generate is not None:
+            self.generate()
+        if self.align != "ahead":
+            return
+        splits = {self.val_split: (self.val_step, self.val_offset)}
+        if self._trains():
+            splits = {self.train_split: (1, 0)} | splits
+        for split, (step, offset) in splits.items():
+            wanted = [self._without_stored(thin(sequence, step, offset)) for sequence in self._read(split)]
+            wanted = [sequence for sequence in wanted if self._store().missing(sequence)]
+            if wanted:
+                log.info("%s, %s: %s", self.root, split, align_sequences(wanted, self._store(), self._aligner()))
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the splits that ``stage`` (``fit``, ``validate``, ``test``, ``predict``, None for all) needs.
+
+        Raises:
+            DataError: if a split is empty, or something is bad and ``on_bad_frame`` is ``"error"``.
+        """
+        if stage in ("fit", None) and self.train_dataset is None:
+            self.train_dataset = self._dataset(self.train_split, self.train_size, self.augment)
+        if self.val_dataset is None:
+            self.val_dataset = self._dataset(self.val_split, self.size, None, self.val_step, self.val_offset)
+
+    def _read(self, split: str) -> list[Sequence]:
+        if split not in self._sequences:
+            problems = Problems(self.on_bad_frame)
+            sequences = self.read(self.root, split, problems=problems, cache_dir=self.cache_dir)
+            if problems.found:
+                first = "".join(f"\n  {message}" for message in problems.found[:3])
+                log.warning("%s, %s: left out %d bad entries, such as%s", self.root, split, len(problems.found), first)
+            self._check_labels(split, sequences)
+            frames = sum(len(sequence.indices) for sequence in sequences)
+            if not frames:
+                raise DataError(
+                    f"{self.root}: split {split!r} has no frames ({len(sequences)} sequences found). Check that the "
+                    "folder is the data set's own root and that its split files name what is there"
+                )
+            log.info("%s, %s: %d sequences, %d frames", self.root, split, len(sequences), frames)
+            if self.align == "none":
+                sequences = [replace(sequence, aligned_files=None) for sequence in sequences]
+            self._sequences[split] = sequences
+        return self._sequences[split]
+
+    def _check_labels(self, split: str, sequences: list[Sequence]) -> None:
+        highest = max((int(labels.max()) for s in sequences for labels in s.labels if len(labels)), default=0)
+        if len(self.classes) > 1 and highest >= len(self.classes):
+            raise DataError(
+                f"{self.root}: split {split!r} has a label {highest}, but dataset.classes names {len(self.classes)} "
+                f"classes ({', '.join(self.classes)}). Name all of the format's classes, or one for all"
+            )
+
+    def _dataset(
+        self, split: str, size: tuple[int, int], augment: Augment | None, step: int = 1, offset: int = 0
+    ) -> ClipDataset:
+        dataset = ClipDataset(
+            self._read(split),
+            size,
+            self.num_frames,
+            self.stride,
+            augment,
+            self._store() if self.align == "ahead" else None,
+            None if self.align == "none" else self._aligner(),
+            self.intensity_range,
+            len(self.classes) == 1,
+            self.on_bad_frame,
+            step,
+            offset,
+        )
+        if not len(dataset):
+            raise DataError(
+                f"{self.root}: no sequence of split {split!r} reaches its frame {offset}; make val_offset smaller"
+            )
+        return dataset
+
+    def _without_stored(self, sequence: Sequence) -> Sequence:
+        """The recording less the frames whose registered clip came with the data set."""
+        missing = [
+            t for t in sequence.indices if stored_alignment(sequence, int(t), self.num_frames, self.stride) is None
+        ]
+        return replace(sequence, indices=np.array(missing, dtype=np.int64))
+
+    def _store(self) -> HomographyStore:
+        assert self.homography_dir is not None
+        return HomographyStore(self.homography_dir, self.num_frames, self.stride, self._aligner().tag)
+
+    def _aligner(self) -> Aligner:
+        return Aligner(model=self.align_model)
+
+    # -- loaders -------------------------------------------------------------------------------------------------------
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Random training clips."""
+        dataset = self._made(self.train_dataset)
+        sampler = EpochSampler(dataset.counts, self.samples_per_epoch, self.balance, self.seed)
+        return self._loader(dataset, self.batch_size, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The evaluated clips in order."""
+        return self._loader(self._made(self.val_dataset), self.eval_batch_size)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The same as for validation."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """The same as for validation."""
+        return self.val_dataloader()
+
+    def loader_of(self, source: str | Path) -> DataLoader[Any]:
+        """Every frame of a video or a folder of images, as the newest of a clip, in order.
+
+        Frames are registered on the fly unless ``align`` is ``"none"``.
+
+        Raises:
+            FileNotFoundError: if there is no ``source``.
+            DataError: if it is neither a video nor a folder of images.
+        """
+        frames = open_source(Path(source), self.cache_dir)
+        n = len(frames)
+        sequence = Sequence(
+            name=Path(source).stem,
+            frames=frames,
+            boxes=[np.zeros((0, 4), np.float32)] * n,
+            labels=[np.zeros(0, np.int64)] * n,
+            indices=np.arange(n),
+            segment_start=np.zeros(n, np.int64),
+        )
+        dataset = ClipDataset(
+            [sequence],
+            self.size,
+            self.num_frames,
+            self.stride,
+            aligner=None if self.align == "none" else self._aligner(),
+            intensity_range=self.intensity_range,
+            on_bad_frame=self.on_bad_frame,
+        )
+        return self._loader(dataset, self.eval_batch_size)
+
+    def _made(self, dataset: ClipDataset | None) -> ClipDataset:
+        if dataset is None:
+            raise RuntimeError("call setup() before asking for a loader")
+        return dataset
+
+    def _loader(self, dataset: ClipDataset, batch_size: int, **options: Any) -> DataLoader[Any]:
+        if self.num_workers:
+            cv2.setNumThreads(1)  # for the workers, see _start_worker
+        # Processes of a distributed run must not augment alike, nor a resumed run as its first epochs did.
+        rank, epoch = (self.trainer.global_rank, self.trainer.current_epoch) if self.trainer is not None else (0, 0)
+        state = np.random.SeedSequence([self.seed, rank, epoch]).generate_state(1)[0]
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=self._pins() if self.pin_memory == "auto" else self.pin_memory,
+            persistent_workers=self.persistent_workers and self.num_workers > 0,
+            worker_init_fn=_start_worker,
+            generator=torch.Generator().manual_seed(int(state)),
+            **options,
+        )
+
+    def _trains(self) -> bool:
+        return self.trainer is None or self.trainer.state.fn in (None, "fit")
+
+    def _pins(self) -> bool:
+        if self.trainer is not None:
+            return self.trainer.strategy.root_device.type == "cuda"
+        return torch.cuda.is_available()
+
+
+def _start_worker(_: int) -> None:
+    # One process per core already; OpenCV's own threads would fight over them. In a forked process the call waits for
+    # ever for threads that only its parent has, so there the parent makes it, in _loader.
+    if multiprocessing.get_start_method() != "fork":
+        cv2.setNumThreads(1)
+
+
+def _pair(size: tuple[int, int] | list[int]) -> tuple[int, int]:
+    if len(size) != 2:
+        raise ValueError(f"size is {size}; expected height and width")
+    return int(size[0]), int(size[1])

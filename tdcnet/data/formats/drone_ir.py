@@ -1,0 +1,201 @@
+"""Infrared videos of the Drone-detection-dataset (Svanstrom et al., Data in Brief 2021).
+
+Layout::
+
+    root/videos/NAME.mp4 and NAME_LABELS.mat     (or both in root itself, as in the published Data/Video_IR)
+    root/split.json                              {"train": ["IR_DRONE_001", ...], "val": [...]}
+
+The labels are a MATLAB ``groundTruth`` object with one row per frame. Only mat-io reads it right; scipy gives raw
+bytes, and the decoder that the data set names shifts and loses rows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdcnet.data.errors import DataError, Problems
+from tdcnet.data.formats import common
+from tdcnet.data.frames import VideoFrames, cache_file, replacing
+from tdcnet.data.sequence import Sequence
+
+log = logging.getLogger(__name__)
+
+CLASSES: tuple[str, ...] = ("AIRPLANE", "BIRD", "DRONE", "HELICOPTER")
+
+
+class Rows(NamedTuple):
+    """The boxes of one video: ``boxes`` float64 [M, 4], ``x1, y1, x2, y2`` in px with first pixel 0, ``labels`` int64
+    [M], and ``frames`` int64 [M], the row of each, ascending. ``num_rows`` rows in all, empty ones too."""
+
+    num_rows: int
+    frames: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+def read(
+    root: Path | str, split: str, *, problems: Problems | None = None, cache_dir: Path | None = None
+) -> list[Sequence]:
+    """Reads one side of the split, a sequence per video.
+
+    Args:
+        root: the folder that holds ``split.json`` and the videos.
+        split: ``"train"`` or ``"val"``.
+        problems: what to do with bad videos, labels and boxes; stops at the first if None.
+        cache_dir: for decoded frames and parsed labels; the default cache if None.
+
+    Raises:
+        FileNotFoundError: if the root or ``split.json`` is missing.
+        DataError: if ``split.json`` is not as it should be, at the first problem (policy ``"error"``), or if the split
+            holds no usable frame.
+    """
+    common.check_split(split)
+    root, problems = Path(root), problems or Problems()
+    names, split_file = _split_names(root, split)
+    folder = root / "videos" if (root / "videos").is_dir() else root
+    sequences = []
+    for name in names:
+        video, labels = folder / f"{name}.mp4", folder / f"{name}_LABELS.mat"
+        missing = [path.name for path in (video, labels) if not path.is_file()]
+        if missing:
+            problems.report(folder, f"has no {' and no '.join(missing)}", f"Copy it; {common.HOW_TO_GET}")
+            continue
+        try:
+            frames, rows = VideoFrames(video, cache_dir), label_rows(labels, cache_dir)
+        except DataError as error:
+            problems.report(video, f"cannot be used ({error})", "Copy both files again")
+            continue
+        sequences.append(_sequence(name, frames, rows, labels, problems))
+    return common.not_empty(sequences, split, split_file)
+
+
+def _split_names(root: Path, split: str) -> tuple[list[str], Path]:
+    path = root / "split.json"
+    shape = 'a line such as {"train": ["IR_DRONE_001", "IR_BIRD_002"], "val": ["IR_DRONE_003"]}'
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"split of drone_ir not found; looked for {path.absolute()}. The data set is published without one: write "
+            f"{shape}, with the names of the videos without .mp4. {common.HOW_TO_GET}"
+        )
+    try:
+        sides = json.loads(path.read_text(encoding="utf-8-sig"))
+        names = {side: list(sides[side]) for side in common.SPLITS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be used as a split ({error!r}). It must be {shape}") from error
+    bad = [name for side in names.values() for name in side if not isinstance(name, str) or Path(name).name != name]
+    if bad:
+        raise DataError(f"{path}: {bad[0]!r} is not the name of a video. It must be {shape}")
+    every = [name for side in names.values() for name in side]
+    if twice := sorted({name for name in every if every.count(name) > 1}):
+        raise DataError(
+            f"{path}: {', '.join(twice)} listed twice; a video belongs to one side, once. Delete one of them"
+        )
+    return names[split], path
+
+
+def _sequence(name: str, frames: VideoFrames, rows: Rows, labels_file: Path, problems: Problems) -> Sequence:
+    n = len(frames)
+    if rows.num_rows != n:
+        problems.report(
+            labels_file,
+            f"has {rows.num_rows} rows for the {n} frames of {frames.path.name}",
+            "Copy both files again; frames without a row can only be left out",
+        )
+    boxes, labels = common.boxes_by_frame(
+        rows.frames,
+        rows.boxes,
+        rows.labels,
+        n,
+        frames.shape,
+        lambda i: f"{labels_file}, row {rows.frames[i] + 1}",
+        problems,
+    )
+    return Sequence(
+        name=name,
+        frames=frames,
+        boxes=boxes,
+        labels=labels,
+        indices=np.arange(min(n, rows.num_rows), dtype=np.int64),
+        segment_start=np.zeros(n, np.int64),
+    )
+
+
+def label_rows(path: Path, cache_dir: Path | None = None) -> Rows:
+    """The boxes in a ``_LABELS.mat`` file; parsing takes a while, so the result is kept in the cache.
+
+    Raises:
+        DataError: if the file cannot be read or is not built as expected.
+    """
+    kept = cache_file(path, ".labels.npz", cache_dir)
+    if kept.exists():
+        try:
+            # Opened here, since np.load leaves a file open that turns out to be no archive.
+            with kept.open("rb") as stored, np.load(stored, allow_pickle=False) as arrays:
+                return Rows(int(arrays["num_rows"]), arrays["frames"], arrays["boxes"], arrays["labels"])
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
+            log.warning("%s is damaged and is made again", kept)
+    rows = _parse(load_label_data(path), path)
+    try:
+        with replacing(kept) as file:
+            np.savez(file, num_rows=rows.num_rows, frames=rows.frames, boxes=rows.boxes, labels=rows.labels)
+    except OSError as error:
+        # Only time is lost; the videos, which do need the cache, complain themselves.
+        log.warning("parsed labels of %s are not kept: %s", path, error)
+    return rows
+
+
+def load_label_data(path: Path) -> NDArray[Any]:
+    """The ``LabelData`` table of a ``groundTruth`` object: a struct array with a field per class, each cell k x 4.
+
+    Raises:
+        DataError: if mat-io cannot read it.
+    """
+    try:
+        # Importing mat-io sets a pandas option that warns; on older objects it warns of parts that are not used here.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import matio
+
+            table: NDArray[Any] = matio.load_from_mat(str(path))["gTruth"].properties["any"][0, 0]["LabelData"]
+    except ImportError:
+        raise
+    except Exception as error:  # mat-io documents none; on bytes that are cut short or foreign almost any can come
+        raise DataError(
+            f"{path}: mat-io finds no groundTruth table in it ({type(error).__name__}: {error}). Copy the file again"
+        ) from error
+    return table
+
+
+def _parse(table: NDArray[Any], path: Path) -> Rows:
+    fields = getattr(getattr(table, "dtype", None), "names", None) or ()
+    if not set(CLASSES) <= set(fields):
+        raise DataError(f"{path}: expected columns {', '.join(CLASSES)}, found {', '.join(fields) or 'none'}")
+    rows = table.ravel()
+    frames: list[int] = []
+    boxes: list[NDArray[np.float64]] = []
+    labels: list[int] = []
+    for at, row in enumerate(rows):
+        for label, name in enumerate(CLASSES):
+            cell = row[name]
+            if not np.size(cell):
+                continue
+            cell = np.asarray(cell)
+            if cell.ndim != 2 or cell.shape[1] != 4 or cell.dtype.kind not in "fiu":
+                raise DataError(
+                    f"{path}, row {at + 1}: {name} is {cell.shape} {cell.dtype}, expected k x 4 numbers. Copy it again"
+                )
+            frames += [at] * len(cell)
+            labels += [label] * len(cell)
+            boxes.append(cell.astype(np.float64))
+    xywh = np.concatenate(boxes) if boxes else np.zeros((0, 4))
+    first = xywh[:, :2] - 1.0  # MATLAB counts pixels from 1
+    xyxy = np.concatenate([first, first + xywh[:, 2:]], axis=1)
+    return Rows(len(rows), np.array(frames, np.int64), xyxy, np.array(labels, np.int64))

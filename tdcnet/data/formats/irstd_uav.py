@@ -1,0 +1,66 @@
+"""IRSTD-UAV (Fang et al., TDCNet, AAAI 2026): 17 recordings of drones, cut into 50-frame segments.
+
+Layout::
+
+    root/images/SEQUENCE/00000000.png
+    root/matches/SEQUENCE/00000000/match_1.png .. match_5.png    (may be absent)
+    root/train.txt, root/val.txt      .../images/13/00000232.png x1,y1,x2,y2,0 ...
+
+The published split shuffles the segments, so both sides hold parts of the same recordings; a clip must not leave its
+segment, or it shows frames of the other side.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdcnet.data.errors import Problems
+from tdcnet.data.formats import common
+from tdcnet.data.sequence import Sequence
+
+CLASSES: tuple[str, ...] = ("target",)
+SEGMENT = 50
+ALIGNED = 5
+
+
+def read(
+    root: Path | str, split: str, *, problems: Problems | None = None, cache_dir: Path | None = None
+) -> list[Sequence]:
+    """Reads one side of the split, a sequence per folder, all frames on disk included as possible history.
+
+    Args:
+        root: the folder that holds ``images`` and the lists.
+        split: ``"train"`` or ``"val"``.
+        problems: what to do with bad lines, boxes and frames; stops at the first if None.
+        cache_dir: not used here; all readers take the same arguments.
+
+    Raises:
+        FileNotFoundError: if the root, ``images`` or the list is missing.
+        DataError: at the first problem (policy ``"error"``), or if the split holds no usable frame.
+    """
+    del cache_dir
+    common.check_split(split)
+    root, problems = Path(root), problems or Problems()
+    images = common.find(root, ["images"], "folder of IRSTD-UAV frames")
+    list_file = common.find(root, [f"{split}.txt"], f"list of the IRSTD-UAV {split!r} split")
+    sequences = []
+    for name, listed in common.read_list(list_file, len(CLASSES), problems).items():
+        recording = common.load_recording(images, name, listed, list_file, problems)
+        if recording is not None:
+            aligned = common.aligned_files(root, recording, "match_{}.png", ALIGNED)
+            sequences.append(recording.sequence(segment_starts(recording.numbers), aligned))
+    return common.not_empty(sequences, split, list_file)
+
+
+def segment_starts(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Position of the first frame on disk of the 50-frame segment that each frame is in.
+
+    Segments count by frame number, not by position: with a file missing the two differ.
+
+    Args:
+        numbers: frame numbers on disk, ascending, [N].
+    """
+    return np.searchsorted(numbers, numbers - numbers % SEGMENT).astype(np.int64)

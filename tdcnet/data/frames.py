@@ -1,0 +1,372 @@
+"""Where frames come from: a folder of images or a video file, both read at random by position."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import struct
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tdcnet.data.errors import DataError
+from tdcnet.data.sequence import FrameSource
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".wmv", ".webm")
+
+# OpenCV and FFmpeg print what is wrong with a file without naming it; the DataError raised here names it.
+# Either variable set by the user wins.
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+
+
+# -- names and order ---------------------------------------------------------------------------------------------------
+
+
+def natural_sort(paths: Iterable[Path]) -> list[Path]:
+    """Sorts by the numbers in the file stems as numbers, so that ``2.png`` comes before ``10.png``."""
+    return sorted(paths, key=lambda path: (_natural_key(path.stem), path.name))
+
+
+def frame_numbers(paths: Iterable[Path]) -> NDArray[np.int64]:
+    """The number of each frame: the last run of digits in its stem, with or without leading zeros.
+
+    Raises:
+        DataError: if a stem has no digits.
+    """
+    numbers = []
+    for path in paths:
+        digits = re.findall(r"\d+", path.stem)
+        if not digits:
+            raise DataError(f"{path}: expected a frame number in the name, such as 00000012.png. Rename or remove it")
+        numbers.append(int(digits[-1]))
+    return np.array(numbers, dtype=np.int64)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images in ``folder`` in natural order; hidden files and other suffixes are passed over.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    return natural_sort(
+        folder / name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+    )
+
+
+def _natural_key(stem: str) -> tuple[str | int, ...]:
+    # re.split with a group alternates text and digits, so equal positions always hold equal types.
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", stem)))
+
+
+# -- the cache ---------------------------------------------------------------------------------------------------------
+
+
+def default_cache_dir() -> Path:
+    """``$TDCNET_CACHE``, or else ``$XDG_CACHE_HOME/tdcnet``, or else ``~/.cache/tdcnet``."""
+    if own := os.environ.get("TDCNET_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tdcnet"
+
+
+def cache_file(source: Path, suffix: str, cache_dir: Path | None = None) -> Path:
+    """Path of what is derived from ``source``; another one as soon as the file's place, size or time changes."""
+    stat = source.stat()
+    key = f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
+    return (cache_dir or default_cache_dir()) / f"{source.stem}-{digest}{suffix}"
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary neighbour of ``target`` for writing and moves it there once everything is written.
+
+    Several processes may do so at once, and none ever sees half a file. On any exception the neighbour is removed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        os.replace(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+
+class ImageFiles:
+    """One image file per frame, grey, 8 or 16 bit as stored; colour becomes grey. Can be pickled.
+
+    Args:
+        paths: the files in order of time.
+    """
+
+    def __init__(self, paths: Iterable[Path | str]) -> None:
+        self.paths = [Path(path) for path in paths]
+        self._first: tuple[str, Path] | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def where(self, index: int) -> str:
+        """The path of frame ``index``."""
+        return str(self.paths[index])
+
+    def read(self, index: int) -> NDArray[np.generic]:
+        """Frame ``index`` as [H, W], uint8 or uint16.
+
+        Raises:
+            DataError: if the file is missing, cut short, no image, neither 8 nor 16 bit, or of another size than the
+                frame that was read first.
+        """
+        path = self.paths[index]
+        image = read_grey(path)
+        form = f"{image.shape[1]}x{image.shape[0]} {image.dtype}"
+        if self._first is None:
+            self._first = form, path
+        elif form != self._first[0]:
+            raise DataError(
+                f"{path}: is {form}, but {self._first[1]} of the same recording is {self._first[0]}. All frames of a "
+                f"recording must have one size and depth: move the odd ones to another folder or export them again"
+            )
+        return image
+
+
+def read_grey(path: Path) -> NDArray[np.generic]:
+    """Decodes one image file to grey [H, W], uint8 or uint16 as stored; an EXIF orientation is not applied.
+
+    Raises:
+        DataError: if the file is missing, cut short, no image, or neither 8 nor 16 bit.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path or copy the file again") from error
+    fault = _cut_short(data)
+    image = None
+    if fault is None:
+        fault = f"is not an image that OpenCV can decode ({len(data)} bytes)"
+        with_depth = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), with_depth)
+        except cv2.error as error:
+            fault = f"cannot be decoded ({error.err})"
+    if image is None:
+        raise DataError(f"{path}: {fault}. Copy or export the file again; accepted are {' '.join(IMAGE_SUFFIXES)}")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{path}: pixels are {image.dtype}; only 8 and 16 bit unsigned are read. Convert the file")
+    return image
+
+
+def _cut_short(data: bytes) -> str | None:
+    """What is missing from a file, or None.
+
+    OpenCV gives the upper part of a JPEG that ends early (up to version 4 of a PNG as well), and libpng and libjpeg
+    complain straight to stderr. Both are avoided by looking first.
+    """
+    if not data:
+        return "is empty"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        at = 8
+        while at + 12 <= len(data):
+            size, kind = struct.unpack_from(">I4s", data, at)
+            end = at + 12 + size
+            if end > len(data):
+                break
+            critical = kind[:1].isupper()
+            if critical and zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+                return f"is damaged (checksum of PNG chunk {kind.decode('latin-1')} does not match)"
+            if kind == b"IEND":
+                return None
+            at = end
+        return f"is cut short (a PNG of {len(data)} bytes without its end)"
+    # The last scan must be followed by an end marker; one of an embedded thumbnail lies before it.
+    if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        return f"is cut short (a JPEG of {len(data)} bytes without its end)"
+    return None
+
+
+# -- video -------------------------------------------------------------------------------------------------------------
+
+
+class VideoFrames:
+    """The frames of a video file as grey uint8, at random.
+
+    On the first read the whole video is decoded once into a memory-mapped file, since seeking in a compressed video is
+    slow and not exact. Can be pickled; the map is opened anew in each process.
+
+    Args:
+        path: a video file that OpenCV's FFmpeg can open.
+        cache_dir: where the decoded frames go; :func:`default_cache_dir` if None.
+
+    Attributes:
+        shape: height and width in px.
+
+    Raises:
+        DataError: if the file is missing, no video, or does not say how many frames it has.
+    """
+
+    def __init__(self, path: Path | str, cache_dir: Path | None = None) -> None:
+        self.path = Path(path)
+        self._cache_dir = Path(cache_dir) if cache_dir is not None else None
+        with _opened(self.path) as capture:
+            count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            self.shape = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        if not count >= 1:
+            raise DataError(
+                f"{self.path}: does not say how many frames it has. If it is a video, write it into a container that "
+                f"does, for example: ffmpeg -i {self.path.name} -c copy {self.path.stem}.mp4"
+            )
+        self._count = int(count)
+        self._decoded: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_decoded": None}
+
+    def where(self, index: int) -> str:
+        """``path#index``."""
+        return f"{self.path}#{index}"
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        """Frame ``index`` as uint8 [H, W].
+
+        Raises:
+            DataError: if the video holds fewer frames than its header promises and this is one of the missing.
+            OSError: if the decoded frames cannot be kept (no space, no permission). Not a DataError, since no frame
+                is at fault and leaving frames out would hide it.
+        """
+        if not 0 <= index < self._count:
+            raise IndexError(f"{self.path}: frame {index} asked for, allowed are 0 to {self._count - 1}")
+        if self._decoded is None:
+            self._decoded = self._open_decoded()
+        if index >= len(self._decoded):
+            raise DataError(
+                f"{self.path}, frame {index}: the header promises {self._count} frames, only {len(self._decoded)} "
+                f"could be decoded; the file is cut short or damaged. Copy it again"
+            )
+        return np.array(self._decoded[index])
+
+    def _open_decoded(self) -> NDArray[np.uint8]:
+        target = cache_file(self.path, ".npy", self._cache_dir)
+        try:
+            if target.exists():
+                return self._map(target)
+        except (ValueError, EOFError):
+            log.warning("%s is damaged and is made again", target)
+        try:
+            self._decode_into(target)
+        except OSError as error:
+            megabytes = self._count * self.shape[0] * self.shape[1] / 1e6
+            raise OSError(
+                error.errno,
+                f"cannot keep the decoded frames of {self.path} in {target.parent} ({error.strerror}); they take "
+                f"{megabytes:.0f} MB. Make room there, or set TDCNET_CACHE to a folder that has it",
+            ) from error
+        return self._map(target)
+
+    def _map(self, target: Path) -> NDArray[np.uint8]:
+        frames: NDArray[np.uint8] = np.load(target, mmap_mode="r", allow_pickle=False)
+        if frames.dtype != np.uint8 or frames.ndim != 3:
+            raise ValueError(f"{target}: {frames.dtype} {frames.shape}")
+        return frames
+
+    def _decode_into(self, target: Path) -> None:
+        log.debug("decoding %s (%d frames) once into %s", self.path, self._count, target)
+        height, width = self.shape
+        with _opened(self.path) as capture, replacing(target) as file:
+            # Plain writes, not a writable map: with a map a full disk would be a bus error.
+            self._write_header(file, 0)
+            start = file.tell()
+            decoded = 0
+            while decoded < self._count:
+                ok, image = capture.read()
+                if not ok:
+                    break
+                if image.shape[:2] != self.shape:
+                    raise DataError(
+                        f"{self.path}, frame {decoded}: is {image.shape[1]}x{image.shape[0]}, the header says "
+                        f"{width}x{height}. All frames must have one size: encode the video again"
+                    )
+                file.write(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).tobytes())
+                decoded += 1
+            if decoded == 0:
+                raise DataError(f"{self.path}: not one of {self._count} frames could be decoded. Copy it again")
+            file.seek(0)
+            self._write_header(file, decoded)
+            if file.tell() != start:
+                raise RuntimeError(f"{target}: numpy's header grew from {start} to {file.tell()} bytes")
+
+    def _write_header(self, file: BinaryIO, count: int) -> None:
+        # numpy pads the header so that the first axis can grow in place.
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": (count, *self.shape)}
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such video file. Check the path")
+    # FFmpeg by name: OpenCV would otherwise go on to take a name with digits for a series of images.
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened():
+            raise DataError(
+                f"{path}: cannot be opened as a video by OpenCV's FFmpeg ({path.stat().st_size} bytes); it is cut "
+                f"short or no video. Copy it again; usual are {' '.join(VIDEO_SUFFIXES)}"
+            )
+        yield capture
+    finally:
+        capture.release()
+
+
+# -- either ------------------------------------------------------------------------------------------------------------
+
+
+def open_source(path: Path | str, cache_dir: Path | None = None) -> FrameSource:
+    """A folder of images, in natural order of their names, or a video file.
+
+    Raises:
+        DataError: if it is neither; the message lists what is accepted.
+    """
+    path = Path(path)
+    accepted = (
+        f"Accepted are a folder of images ({' '.join(IMAGE_SUFFIXES)}) and a video file ({' '.join(VIDEO_SUFFIXES)})"
+    )
+    if path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            raise DataError(f"{path}: is a single image. {accepted}; give the folder it lies in")
+        return VideoFrames(path, cache_dir)
+    if not path.is_dir():
+        raise DataError(f"{path}: there is no such file or folder. {accepted}")
+    paths = list_images(path)
+    if not paths:
+        raise DataError(f"{path}: holds no image. {accepted}")
+    for before, after in pairwise(paths):
+        if _natural_key(before.stem) == _natural_key(after.stem):
+            raise DataError(
+                f"{path}: {before.name} and {after.name} are the same frame number. Leave one of them in the folder"
+            )
+    return ImageFiles(paths)

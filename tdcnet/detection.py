@@ -1,0 +1,205 @@
+"""The LightningModule: model, loss, metrics and optimiser, wired and nothing else."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from tdcnet.data.transforms import undo_letterbox
+from tdcnet.losses import DetectionLoss
+from tdcnet.metrics import DetectionMetrics
+from tdcnet.models import Detector, postprocess
+from tdcnet.optim import MakeOptimizer, parameter_groups, warmup_cosine
+
+Batch = dict[str, Any]
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss is NaN or infinite; the weights are those before this step."""
+
+
+class DetectionModule(pl.LightningModule):
+    """Trains and evaluates a detector.
+
+    Args:
+        model: ``model(aligned, frames) -> raw output``.
+        optimizer: makes the optimiser from parameter groups and ``lr``.
+        metrics: collects detections and gives figures.
+        lr: learning rate, for ``reference_batch`` samples if that is given.
+        reference_batch: scales ``lr`` with the batch size of one step over all processes; None leaves it.
+        weight_decay: on kernels and matrices.
+        warmup: share of the training with a rising learning rate.
+        final_lr: the learning rate's factor at the end.
+        max_minutes: ends the training after this time; the learning rate follows the clock where that is ahead of the
+            steps, so that a slow machine gets a shorter but whole schedule. None for no limit.
+        score_threshold: least score of a detection that is kept in evaluation.
+        nms_iou: overlap above which the weaker of two detections goes.
+        max_detections: per image.
+        freeze: names of parts of ``model`` that are not trained and stay in eval mode.
+
+    Attributes:
+        checkpoint_info: plain data written into checkpoints under ``"tdcnet"``, from which the run can be rebuilt.
+        results: figures of the last validation by name.
+        curve: recall and precision [101] of the last validation.
+    """
+
+    def __init__(
+        self,
+        model: Detector,
+        optimizer: MakeOptimizer = torch.optim.AdamW,
+        metrics: DetectionMetrics | None = None,
+        lr: float = 1e-3,
+        reference_batch: int | None = None,
+        weight_decay: float = 0.05,
+        warmup: float = 0.03,
+        final_lr: float = 0.01,
+        max_minutes: float | None = None,
+        score_threshold: float = 0.001,
+        nms_iou: float = 0.5,
+        max_detections: int = 100,
+        freeze: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.model: Detector = model
+        self.loss = DetectionLoss(model.num_classes)
+        self.metrics = metrics or DetectionMetrics()
+        self.make_optimizer, self.lr, self.reference_batch = optimizer, lr, reference_batch
+        self.weight_decay, self.warmup, self.final_lr = weight_decay, warmup, final_lr
+        self.max_minutes = max_minutes
+        self.score_threshold, self.nms_iou, self.max_detections = score_threshold, nms_iou, max_detections
+        self.freeze_parts: tuple[str, ...] = ()
+        self.checkpoint_info: dict[str, Any] = {}
+        self.results: dict[str, float] = {}
+        self.curve: Any = None
+        self._started = time.monotonic()
+        self.freeze_part(*freeze)
+
+    def freeze_part(self, *names: str) -> None:
+        """Takes parts of the network out of training; they stay in eval mode."""
+        self.freeze_parts += names
+        for name in names:
+            self.model.get_submodule(name).requires_grad_(False).eval()
+
+    # -- from batches to losses and detections ----------------------------------------------------------------------
+
+    def inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Aligned and raw clips [B, C, T, H, W], float in [0, 1], from a batch's [B, T, H, W]; grey repeats to C."""
+        channels = self.model.in_channels
+        aligned = _to_float(batch["aligned"])
+        frames = aligned if batch["aligned"] is batch["frames"] else _to_float(batch["frames"])
+        return tuple(x[:, None].expand(-1, channels, -1, -1, -1) for x in (aligned, frames))  # type: ignore[return-value]
+
+    def forward(self, aligned: Tensor, frames: Tensor) -> Tensor:
+        """Raw output of the network."""
+        raw: Tensor = self.model(aligned, frames)
+        return raw
+
+    def detect(self, batch: Batch) -> list[dict[str, Tensor]]:
+        """Detections of each image of a batch, in px of the original image."""
+        aligned, frames = self.inputs(batch)
+        if len(frames) == 0:
+            return []
+        found = postprocess(self(aligned, frames), self.score_threshold, self.nms_iou, self.max_detections)
+        size = (frames.shape[-2], frames.shape[-1])
+        for detections, original in zip(found, batch["original_size"].tolist(), strict=True):
+            detections["boxes"] = undo_letterbox(detections["boxes"], tuple(original), size)
+        return found
+
+    # -- Lightning's steps ------------------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> DetectionModule:
+        """Training mode, except for frozen parts."""
+        super().train(mode)
+        for name in self.freeze_parts:
+            self.model.get_submodule(name).eval()
+        return self
+
+    def on_fit_start(self) -> None:
+        """Starts the clock of ``max_minutes``."""
+        self._started = time.monotonic()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a batch.
+
+        Raises:
+            NonFiniteLoss: before the weights are touched.
+        """
+        aligned, frames = self.inputs(batch)
+        targets = [{"boxes": b, "labels": c} for b, c in zip(batch["boxes"], batch["labels"], strict=True)]
+        losses = self.loss(self(aligned, frames), targets)
+        if not torch.isfinite(losses["loss"]):
+            where = ", ".join(f"{s}#{f}" for s, f in zip(batch["sequence"], batch["frame"].tolist(), strict=True))
+            raise NonFiniteLoss(
+                f"the loss is {losses['loss'].item()} at step {self.global_step} on {where}. The weights before this "
+                "step are kept in the run's checkpoints. Try a lower module.lr, trainer.gradient_clip_val=1, "
+                "or trainer.precision=32-true, and resume with ckpt_path"
+            )
+        scalars = {f"train/{name}": value.detach() for name, value in losses.items() if name != "matched"}
+        self.log_dict(scalars, batch_size=len(frames))
+        self.log("loss", scalars["train/loss"], prog_bar=True, logger=False, batch_size=len(frames))
+        loss: Tensor = losses["loss"]
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Ends the training when its time is up."""
+        if self.max_minutes is not None and self.trainer.strategy.broadcast(self._elapsed() >= 1):
+            self.trainer.should_stop = True
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """``{"detections": ...}`` of a batch; they are counted, and callbacks may draw them."""
+        found = self.detect(batch)
+        targets = [
+            {"boxes": boxes, "labels": labels, "size": size}
+            for boxes, labels, size in zip(
+                batch["original_boxes"], batch["labels"], batch["original_size"], strict=True
+            )
+        ]
+        if found:
+            self.metrics.update(found, targets, batch["image_id"])
+        return {"detections": found}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Tensor]]:
+        """Detections of a batch."""
+        return self.detect(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Figures over all frames of all processes, logged as ``val/NAME``."""
+        self.results = self.metrics.compute()
+        self.curve = self.metrics.curve()
+        self.metrics.reset()
+        finite = {f"val/{k}": v for k, v in self.results.items() if math.isfinite(v)}
+        self.log_dict({"val/AP50": 0.0} | finite, rank_zero_only=True)
+
+    # -- optimiser ------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser with decayed and free parameters, and the learning rate after every step."""
+        lr = self.lr
+        if self.reference_batch is not None:
+            batch = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
+            lr *= batch * self.trainer.world_size * self.trainer.accumulate_grad_batches / self.reference_batch
+        optimizer = self.make_optimizer(parameter_groups(self.model, self.weight_decay), lr=lr)
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+
+        def factor(step: int) -> float:
+            return warmup_cosine(max(step / total, self._elapsed()), self.warmup, self.final_lr)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _elapsed(self) -> float:
+        """Share of ``max_minutes`` that has passed; 0 without a limit."""
+        return (time.monotonic() - self._started) / 60 / self.max_minutes if self.max_minutes else 0.0
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what is needed to rebuild the run; plain data only, so that ``weights_only`` loads it."""
+        checkpoint["tdcnet"] = self.checkpoint_info
+
+
+def _to_float(clip: Tensor) -> Tensor:
+    return clip.float() / 255 if clip.dtype == torch.uint8 else clip

@@ -1,0 +1,273 @@
+"""What the app does: a Hydra config in, results out. The only file that knows Hydra's config.
+
+Each stage returns ``(metrics, objects)``: figures by name, and what was built, so that tests and notebooks can go on.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from tdcnet.callbacks import EMA, PredictionWriter, Reparam
+from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.deploy.weights import Weights, load_into, read_weights
+from tdcnet.detection import DetectionModule
+from tdcnet.metrics import format_table
+from tdcnet.models import Detector
+from tdcnet.models.single_stream import single_stream
+from tdcnet.results import write_metrics
+
+log = logging.getLogger(__name__)
+# Lightning tells at every start which devices it does not use, and recommends products.
+logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+
+Results = tuple[dict[str, float], dict[str, Any]]
+
+OmegaConf.register_new_resolver("count", len, replace=True)
+
+# Of the command line a checkpoint was trained with, what does not carry over to its evaluation.
+NOT_INHERITED = ("stage", "ckpt_path", "source", "trainer", "logger", "callbacks", "paths", "hydra", "seed")
+
+
+def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
+    """Runs the stage that the config names.
+
+    Args:
+        cfg: the composed config.
+        overrides: of the command line; they go into checkpoints, so that one alone can be evaluated later.
+    """
+    weights = None
+    if cfg.ckpt_path is not None and cfg.stage.name in ("eval", "deploy", "predict"):
+        weights = read_weights(cfg.ckpt_path)
+        cfg, overrides = _inherit(cfg, weights, list(overrides))
+    stage: Callable[..., Results] = hydra.utils.get_method(cfg.stage._target_)
+    return stage(cfg, overrides, weights) if cfg.stage.name in ("eval", "deploy", "predict") else stage(cfg, overrides)
+
+
+# -- the stages -------------------------------------------------------------------------------------------------------
+
+
+def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
+    """Trains, from ``ckpt_path`` on if that is given, then evaluates the best checkpoint."""
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    parts = _build(cfg, overrides)
+    if cfg.stage.get("staged"):
+        _pretrain_backbones(cfg, parts["module"], parts["datamodule"])
+    trainer = _trainer(cfg)
+    parts["trainer"] = trainer
+    if parts["module"].freeze_parts:
+        warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")  # meant to be
+    if cfg.ckpt_path is not None:
+        warnings.filterwarnings("ignore", "The dirpath has changed")  # a resumed run has a folder of its own
+    trainer.fit(parts["module"], datamodule=parts["datamodule"], ckpt_path=_existing(cfg.ckpt_path), weights_only=True)
+    if getattr(trainer, "fast_dev_run", False) or trainer.interrupted:
+        return dict(parts["module"].results), parts
+
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if best:
+        _load(parts["module"], read_weights(best), best)
+        log.info("evaluating %s", best)
+    metrics = _validate(cfg, trainer, parts)
+    return metrics, {**parts, "ckpt_path": best or None}
+
+
+def evaluate(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | None = None) -> Results:
+    """Evaluates ``ckpt_path`` on the validation split."""
+    parts = _build(cfg, overrides, _needed(cfg, weights))
+    parts["trainer"] = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA))
+    return _validate(cfg, parts["trainer"], parts), parts
+
+
+def deploy(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | None = None) -> Results:
+    """Re-parameterises ``ckpt_path``, evaluates it, and exports it to the run's ``deploy`` folder."""
+    parts = _build(cfg, overrides, _needed(cfg, weights))
+    folder = Path(cfg.paths.output_dir) / "deploy"
+    reparam = Reparam(str(folder), cfg.stage.tolerance, cfg.stage.clips)
+    parts["trainer"] = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[reparam])
+    metrics = _validate(cfg, parts["trainer"], parts)
+    _say(
+        f"exported to [bold]{folder}[/]: {', '.join(sorted(p.name for p in folder.iterdir()))}; raw outputs differ by "
+        f"at most {reparam.difference:.2g} from the training form's on {reparam.compared} clips"
+    )
+    return metrics, {**parts, "folder": folder, "difference": reparam.difference}
+
+
+def predict(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | None = None) -> Results:
+    """Runs ``ckpt_path`` on ``source``, a video or a folder of images."""
+    if cfg.source is None:
+        raise ValueError("stage=predict needs source=VIDEO or source=FOLDER")
+    parts = _build(cfg, overrides, _needed(cfg, weights))
+    loader = parts["datamodule"].loader_of(cfg.source)
+    folder = Path(cfg.paths.output_dir) / "predictions"
+    writer = PredictionWriter(str(folder), cfg.stage.fps, cfg.stage.draw_threshold, cfg.stage.sheet)
+    trainer = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[writer])
+    trainer.predict(parts["module"], loader, return_predictions=False)
+    _say("wrote " + ", ".join(f"[bold]{path}[/]" for path in writer.files))
+    return {}, {**parts, "trainer": trainer, "files": writer.files}
+
+
+def demo(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
+    """Train, evaluate, deploy and predict one unseen clip, each in a folder of its own below the run's."""
+    output = Path(cfg.paths.output_dir)
+
+    def step(number: int, title: str, name: str) -> DictConfig:
+        Console().rule(f"{number}/4  {title}")
+        part = copy.deepcopy(cfg)
+        part.paths.output_dir = str(output / name)
+        return part
+
+    metrics, parts = train(
+        step(1, "training on made-up clips, then evaluation on unseen sequences", "train"), overrides
+    )
+    checkpoint = parts["ckpt_path"]
+    weights = read_weights(checkpoint)
+    _, deployed = deploy(step(2, "re-parameterisation and export", "deploy"), overrides, weights)
+    exported = deployed["folder"] / "deploy.ckpt"
+    again, _ = evaluate(step(3, "evaluation of the exported network", "eval"), overrides, read_weights(exported))
+    sequence = parts["datamodule"].val_dataset.sequences[0]
+    part = step(4, f"prediction on unseen sequence {sequence.name}", "predict")
+    part.source = str(Path(sequence.frames.where(0)).parent)
+    _, predicted = predict(part, overrides, read_weights(exported))
+
+    Console().rule("done")
+    _say(f"checkpoint         {checkpoint}")
+    _say(f"exported network   {deployed['folder']}")
+    _say(f"metrics            {output / 'train' / 'metrics.json'}")
+    for path in predicted["files"]:
+        _say(f"prediction         {path}")
+    _say(
+        f"Pd {metrics['Pd@0.1']:.3f} at 0.1 false alarms per frame on sequences it never saw"
+        f" (exported form: {again['Pd@0.1']:.3f})"
+    )
+    return metrics, {**parts, "folder": deployed["folder"], "files": predicted["files"]}
+
+
+# -- their parts ------------------------------------------------------------------------------------------------------
+
+
+def _build(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None = None) -> dict[str, Any]:
+    """Data, network and module as configured; the network with ``weights`` if given."""
+    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
+    model: Detector = instantiate(cfg.model, _convert_="all")
+    info = {
+        "name": str(cfg.name),
+        "overrides": list(overrides),
+        "model": OmegaConf.to_container(cfg.model, resolve=True),
+        "dataset": str(cfg.dataset.name),
+        "classes": list(datamodule.classes),
+        "num_frames": datamodule.num_frames,
+        "stride": datamodule.stride,
+    }
+    module: DetectionModule = instantiate(cfg.module, model=model, _convert_="all")
+    module.checkpoint_info = info
+    if weights is not None:
+        _load(module, weights, cfg.ckpt_path)
+    return {"datamodule": datamodule, "module": module}
+
+
+def _load(module: DetectionModule, weights: Weights, where: object) -> None:
+    module.model = load_into(module.model, weights, where)
+
+
+def _trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequence[pl.Callback] = ()) -> pl.Trainer:
+    logger = instantiate(cfg.logger) if cfg.get("logger") else False
+    if not logger:
+        without = (*without, pl.callbacks.LearningRateMonitor)
+    callbacks = [instantiate(c, _convert_="all") for c in (cfg.get("callbacks") or {}).values() if c is not None]
+    callbacks = [c for c in callbacks if not isinstance(c, without)]
+    trainer: pl.Trainer = instantiate(
+        cfg.trainer,
+        logger=logger,
+        callbacks=[*callbacks, *extra],
+        enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
+        enable_model_summary=False,
+        _convert_="all",
+    )
+    return trainer
+
+
+def _validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> dict[str, float]:
+    """Figures on the validation split: returned, shown as a table, and written to ``metrics.json``."""
+    trainer.validate(parts["module"], datamodule=parts["datamodule"], verbose=False)
+    metrics: dict[str, float] = dict(parts["module"].results)
+    if trainer.is_global_zero:
+        path = write_metrics(Path(cfg.paths.output_dir) / "metrics.json", metrics)
+        Console().print(format_table(metrics, title=f"{cfg.name}: validation split of {cfg.dataset.name}"))
+        _say(f"metrics in [bold]{path}[/]")
+    return metrics
+
+
+def _pretrain_backbones(cfg: DictConfig, module: DetectionModule, datamodule: ClipDataModule) -> None:
+    """The paper's first two steps: each backbone with a neck and head of its own; then both are frozen."""
+    model = module.model
+    for stream, epochs in zip(("2d", "3d"), cfg.stage.staged_epochs, strict=True):
+        part = copy.deepcopy(cfg)
+        part.paths.output_dir = str(Path(cfg.paths.output_dir) / f"stage_{stream}")
+        if epochs is not None:
+            part.trainer.max_epochs = epochs
+        log.info("staged training: the %s backbone alone", stream)
+        alone = instantiate(cfg.module, model=single_stream(model, stream), _convert_="all")
+        trainer = _trainer(part)
+        trainer.fit(alone, datamodule=datamodule)
+        best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+        if best:
+            _load(alone, read_weights(best), best)
+        getattr(model, f"backbone_{stream}").load_state_dict(getattr(alone.model, f"backbone_{stream}").state_dict())
+    module.freeze_part("backbone_2d", "backbone_3d")
+
+
+def _needed(cfg: DictConfig, weights: Weights | None) -> Weights:
+    if weights is not None:
+        return weights
+    if cfg.ckpt_path is None:
+        raise ValueError(f"stage={cfg.stage.name} needs ckpt_path=CHECKPOINT")
+    return read_weights(cfg.ckpt_path)
+
+
+def _existing(path: str | None) -> str | None:
+    if path is not None and not Path(path).is_file():
+        raise FileNotFoundError(f"no checkpoint to resume from at {path}; ckpt_path names a .ckpt file of a training")
+    return path
+
+
+def _inherit(cfg: DictConfig, weights: Weights, given: list[str]) -> tuple[DictConfig, list[str]]:
+    """The config that the checkpoint was trained with, and on top what the command line gives now."""
+
+    def key(override: str) -> str:
+        return override.lstrip("+~").split("=")[0]
+
+    named = {key(o) for o in given}
+    inherited = [
+        o
+        for o in weights.info.get("overrides", [])
+        if key(o) not in named and key(o).split(".")[0].split("@")[0] not in NOT_INHERITED
+    ]
+    merged = [*inherited, *given]
+    if inherited and HydraConfig.initialized():
+        cfg = hydra.compose("config", overrides=[o for o in merged if not key(o).startswith("hydra.")])
+    if "model" in weights.info and not any(k == "model" or k.startswith("model.") for k in named):
+        OmegaConf.set_struct(cfg, False)
+        cfg.model = weights.info["model"]
+    return cfg, merged
+
+
+def command_line(overrides: Sequence[str]) -> str:
+    """The command of a run, as one would type it."""
+    return " ".join(["python", Path(sys.argv[0]).name, *map(shlex.quote, overrides)])
+
+
+def _say(text: str) -> None:
+    Console(soft_wrap=True).print(text, highlight=False)

@@ -1,0 +1,328 @@
+"""Sampling, and the Lightning data module on a data set that its reader makes up."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
+
+import tdcnet.data.datamodule
+from tdcnet.data.augment import Augment
+from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.data.errors import DataError, Problems
+from tdcnet.data.sampling import EpochSampler
+from tdcnet.data.sequence import Sequence
+
+# -- sampling ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_fifth_of_the_data_without_repeats_and_another_fifth_next_time() -> None:
+    sampler = EpochSampler([60, 0, 40], 0.2)
+    first = list(sampler)
+    assert len(sampler) == len(first) == len(set(first)) == 20 and set(first) <= set(range(100))
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert set(sampler) != set(first)
+    assert list(EpochSampler([60, 0, 40], 0.2, seed=1)) != first
+
+
+def test_all_items_and_more_than_all() -> None:
+    assert sorted(EpochSampler([3, 4])) == list(range(7))
+    assert sorted(EpochSampler([3, 4], 1.0)) == list(range(7))
+    twice = sorted(EpochSampler([3, 4], 17))
+    assert len(twice) == 17 and all(2 <= twice.count(item) <= 3 for item in range(7))
+
+
+def test_balance_gives_each_sequence_the_same() -> None:
+    sampler = EpochSampler([2, 0, 300, 18], 30, balance="sequence")
+    total = np.zeros(3)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        drawn = np.array(list(sampler))
+        counts = np.histogram(drawn, [0, 2, 302, 320])[0]
+        assert counts.tolist() == [10, 10, 10]
+        assert len(set(drawn[(drawn >= 2) & (drawn < 302)])) == 10
+        total += counts
+    # What does not divide goes to other sequences each time: 31 draws over 3 sequences.
+    odd = EpochSampler([5, 5, 5], 31, balance="sequence")
+    favoured = set()
+    for epoch in range(20):
+        odd.set_epoch(epoch)
+        counts = np.bincount(np.array(list(odd)) // 5)
+        assert sorted(counts) == [10, 10, 11]
+        favoured.add(int(counts.argmax()))
+    assert favoured == {0, 1, 2}
+
+
+@pytest.mark.parametrize("samples", [0, 0.0, 1.5, -3, True])
+def test_sampler_names_what_is_allowed(samples: float) -> None:
+    with pytest.raises(ValueError, match=r"fraction as 0\.2"):
+        EpochSampler([5], samples)
+
+
+def test_sampler_of_nothing() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        EpochSampler([0, 0])
+    with pytest.raises(ValueError, match="none, sequence"):
+        EpochSampler([3], balance="class")  # type: ignore[arg-type]
+
+
+def test_processes_share_one_draw() -> None:
+    """Lightning wraps the sampler so in each process of a distributed run."""
+    draws = []
+    for epoch in (0, 1):
+        dealt = []
+        for rank in (0, 1):
+            wrapper = DistributedSamplerWrapper(EpochSampler([60, 40], 20), num_replicas=2, rank=rank, shuffle=False)
+            wrapper.set_epoch(epoch)
+            dealt.append(list(wrapper))
+        assert len(dealt[0]) == len(dealt[1]) == 10 and not set(dealt[0]) & set(dealt[1])
+        draws.append(set(dealt[0] + dealt[1]))
+    assert draws[0] != draws[1]
+
+
+# -- the data module ---------------------------------------------------------------------------------------------------
+
+
+class Frames:
+    """Frame t of a camera that pans over a random scene, 3 px per frame."""
+
+    def __init__(self, count: int, size: tuple[int, int] = (64, 96)) -> None:
+        scene = np.random.default_rng(count).integers(0, 256, (size[0], size[1] + 3 * count)).astype(np.uint8)
+        self.images = [np.ascontiguousarray(scene[:, 3 * t : 3 * t + size[1]]) for t in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, index: int) -> np.ndarray:
+        return self.images[index]
+
+    def where(self, index: int) -> str:
+        return f"memory#{index}"
+
+
+def read(
+    root: Path, split: str, *, problems: Problems | None = None, cache_dir: Path | None = None, bad: int = 0
+) -> list[Sequence]:
+    """``train``: 30 and 12 frames, ``val``: 25 and 8; nothing in any other split."""
+    for number in range(bad):
+        assert problems is not None
+        problems.report(f"{root}/{split}.txt:{number}", "line has no box", "Mend it")
+    counts = {"train": (30, 12), "val": (25, 8)}.get(split, ())
+    return [
+        Sequence(
+            f"{split}{count}",
+            Frames(count),
+            [np.array([[10, 20, 14, 24]], np.float32)] * count,
+            [np.zeros(1, np.int64)] * count,
+            np.arange(count),
+            np.zeros(count, np.int64),
+        )
+        for count in counts
+    ]
+
+
+def module(**options: Any) -> ClipDataModule:
+    options = {"read": read, "root": "somewhere", "size": (96, 96), "align": "none"} | options
+    return ClipDataModule(**options)
+
+
+def test_training_and_evaluation_batches() -> None:
+    data = module(
+        train_size=(32, 32),
+        augment=Augment((32, 32)),
+        batch_size=4,
+        eval_batch_size=3,
+        samples_per_epoch=10,
+        val_step=10,
+        val_offset=5,
+    )
+    data.prepare_data()
+    data.setup("fit")
+    train = list(data.train_dataloader())
+    assert [batch["frames"].shape for batch in train] == [(4, 5, 32, 32)] * 2  # the last two clips are dropped
+    for loader in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
+        (batch,) = loader
+        assert batch["sequence"] == ["val25", "val25", "val8"] and batch["frame"].tolist() == [5, 15, 5]
+        assert batch["frames"].shape == (3, 5, 96, 96) and batch["image_id"].tolist() == [0, 1, 2]
+    assert data.val_dataloader().sampler is not data.train_dataloader().sampler
+
+
+def test_small_training_set_is_not_dropped_as_a_whole() -> None:
+    data = module(batch_size=64)
+    data.setup("fit")
+    assert [len(batch["boxes"]) for batch in data.train_dataloader()] == [42]
+
+
+def test_same_seed_same_batches_from_workers() -> None:
+    def batches(seed: int) -> list[torch.Tensor]:
+        data = module(augment=Augment((32, 32)), num_workers=2, samples_per_epoch=12, seed=seed)
+        data.setup("fit")
+        return [batch["frames"].clone() for batch in data.train_dataloader()]
+
+    one, two, other = batches(3), batches(3), batches(4)
+    assert len(one) == 3 and all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_workers_start_after_opencv_ran_its_threads() -> None:
+    """A forked worker must not touch OpenCV's thread pool, which exists only in its parent (it would hang)."""
+    threads = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        cv2.GaussianBlur(np.zeros((2000, 2000), np.uint8), (9, 9), 2)
+        data = module(num_workers=1, val_step=10)
+        data.setup("validate")
+        loader = data.val_dataloader()
+        loader.timeout = 30
+        assert sum(len(batch["boxes"]) for batch in loader) == 4
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def test_evaluation_reads_no_training_data() -> None:
+    splits = []
+
+    def counted(root: Path, split: str, **options: Any) -> list[Sequence]:
+        splits.append(split)
+        return read(root, split, **options)
+
+    data = module(read=counted)
+    data.setup("validate")
+    assert splits == ["val"] and data.train_dataset is None
+    with pytest.raises(RuntimeError, match="setup"):
+        data.train_dataloader()
+    data.setup("fit")
+    assert splits == ["val", "train"]
+
+
+def test_nothing_found_is_said() -> None:
+    with pytest.raises(DataError, match=r"somewhere: split 'none' has no frames"):
+        module(train_split="none").setup("fit")
+    with pytest.raises(DataError, match="val_offset"):
+        module(val_offset=40).setup("validate")
+
+
+def test_bad_labels_are_summed_up(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(DataError, match=r"val\.txt:0"):
+        module(read=functools.partial(read, bad=5)).setup("validate")
+    with caplog.at_level(logging.WARNING, "tdcnet.data.datamodule"):
+        module(read=functools.partial(read, bad=5), on_bad_frame="skip").setup("validate")
+    (message,) = (record.getMessage() for record in caplog.records if record.name == "tdcnet.data.datamodule")
+    assert "left out 5 bad entries" in message and "val.txt:2" in message and "val.txt:3" not in message
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="ahead, on_the_fly, none"):
+        module(align="later")
+    with pytest.raises(ValueError, match="homography_dir"):
+        module(align="ahead")
+    with pytest.raises(ValueError, match="'error' and 'skip'"):
+        module(on_bad_frame="ignore")
+
+
+def test_frames_are_registered_on_the_fly_or_not_at_all() -> None:
+    data = module(align="on_the_fly", align_model="translation", val_step=10, val_offset=5)
+    data.setup("validate")
+    aligned, frames = (next(iter(data.val_dataloader()))[key].float() for key in ("aligned", "frames"))
+    # 12 px of panning: the first frame's left 84 columns are in view; the letterbox is the image, 16 px down.
+    assert (aligned[:, 0] - aligned[:, 4])[:, 17:79, :83].abs().mean() < 4
+    assert (frames[:, 0] - frames[:, 4])[:, 17:79, :83].abs().mean() > 50
+    raw = module(align="none", val_step=10, val_offset=5)
+    raw.setup("validate")
+    batch = next(iter(raw.val_dataloader()))
+    assert batch["aligned"] is batch["frames"]
+
+
+def test_none_ignores_registered_frames_of_the_data_set(tmp_path: Path) -> None:
+    def stored(root: Path, split: str, **options: Any) -> list[Sequence]:
+        missing = tuple(tmp_path / f"{k}.png" for k in range(5))
+        return [replace(s, aligned_files=[missing] * len(s)) for s in read(root, split, **options)]
+
+    data = module(read=stored)
+    data.setup("validate")
+    assert data.val_dataset is not None and data.val_dataset[3]["frames"].shape == (5, 96, 96)
+    data = module(read=stored, align="on_the_fly")
+    data.setup("validate")
+    assert data.val_dataset is not None
+    with pytest.raises(DataError, match=r"0\.png"):
+        data.val_dataset[3]
+
+
+def test_ahead_registers_what_is_needed_and_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = tdcnet.data.datamodule.align_sequences
+    asked: dict[str, list[int]] = {}
+
+    def counted(sequences: list[Sequence], store: Any, aligner: Any) -> Any:
+        asked.update({s.name: s.indices.tolist() for s in sequences})
+        return real(sequences, store, aligner, processes=1, progress=False)
+
+    def stored(root: Path, split: str, **options: Any) -> list[Sequence]:
+        sequences = read(root, split, **options)
+        # The first training sequence came with registered frames, but for its frames 6 and 7.
+        files = [None if t in (6, 7) else (Path("x"),) * 5 for t in range(30)]
+        return [replace(s, aligned_files=files) if s.name == "train30" else s for s in sequences]
+
+    monkeypatch.setattr(tdcnet.data.datamodule, "align_sequences", counted)
+    options = {
+        "align": "ahead",
+        "align_model": "translation",
+        "homography_dir": tmp_path,
+        "val_step": 10,
+        "val_offset": 5,
+    }
+    data = module(read=stored, **options)
+    data.prepare_data()
+    assert asked == {"train30": [6, 7], "train12": list(range(12)), "val25": [5, 15], "val8": [5]}
+
+    data.setup("fit")
+    monkeypatch.setattr(data.val_dataset, "aligner", None)  # so that only the stored ones can be used
+    batch = next(iter(data.val_dataloader()))
+    aligned = batch["aligned"].float()
+    assert (aligned[:, 0] - aligned[:, 4])[:, 17:79, :83].abs().mean() < 4
+
+
+class Recorder(pl.LightningModule):
+    """A model of one number that remembers which clips it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[list[int]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.seen.append([])
+
+    def training_step(self, batch: dict[str, Any], _: int) -> torch.Tensor:
+        self.seen[-1] += batch["image_id"].tolist()
+        return self.weight * batch["frames"].float().mean()
+
+    def validation_step(self, batch: dict[str, Any], _: int) -> None:
+        """Lightning wants one where there is validation data."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+# Advice about speed, and Lightning's own use of what torch is about to drop; neither is ours.
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec:FutureWarning")
+def test_lightning_draws_anew_each_epoch() -> None:
+    model = Recorder()
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = pl.Trainer(max_epochs=2, accelerator="cpu", limit_val_batches=0, **quiet)
+    trainer.fit(model, datamodule=module(augment=Augment((32, 32)), samples_per_epoch=12))
+    assert [len(epoch) for epoch in model.seen] == [12, 12] and set(model.seen[0]) != set(model.seen[1])

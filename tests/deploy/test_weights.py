@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tdcnet.deploy.fold import is_deployed, reparameterize
+from tdcnet.deploy.weights import CheckpointError, build, export, load_detector, load_into, load_plain, read_weights
+from tdcnet.models import Detector, tdcnet_nano, tdcnet_small
+from tests.conftest import randomise_norms
+
+CONFIG = {
+    "_target_": "tdcnet.models.presets.tdcnet_nano",
+    "num_classes": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return randomise_norms(tdcnet_nano()).eval()
+
+
+@pytest.mark.parametrize("form", ["training", "deploy"])
+def test_export_is_rebuilt_without_lightning_or_hydra(model, tmp_path, form):
+    chosen = model if form == "training" else reparameterize(model)
+    path = export(tmp_path, chosen, {"model": CONFIG})
+    loaded = load_detector(path)
+    assert isinstance(loaded, Detector) and is_deployed(loaded) == (form == "deploy") and not loaded.training
+    x = torch.rand(1, 1, 5, 64, 64)
+    with torch.no_grad():
+        assert_close(loaded(x, x), chosen(x, x))
+        assert_close(load_detector(tmp_path)(x, x), chosen(x, x))
+
+
+def test_average_is_what_is_read(model, tmp_path):
+    state = {f"model.{n}": v for n, v in model.state_dict().items()}
+    average = {n: v + 1 for n, v in model.state_dict().items() if v.is_floating_point()}
+    torch.save(
+        {"state_dict": state, "ema": {"average": average, "updates": 3}, "tdcnet": {"name": "x"}}, tmp_path / "a.ckpt"
+    )
+    weights = read_weights(tmp_path / "a.ckpt")
+    assert weights.info == {"name": "x"} and not weights.deployed
+    assert_close(weights.state["head.box_pred.bias"], model.head.box_pred.bias.detach() + 1)
+    assert set(weights.state) == set(model.state_dict())
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, how):
+    trap = tmp_path / "owned"
+    content = {"state_dict": {"model.x": Malicious(trap)}}
+    path = tmp_path / "evil.ckpt"
+    if how == "torch":
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(CheckpointError, match=r"refused|cannot be read"):
+        read_weights(path)
+    assert not trap.exists()
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path, model):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        read_weights(tmp_path / "none.ckpt")
+    torch.save({"weights": {}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(CheckpointError, match=r"foreign.ckpt holds no 'state_dict'.*convert_official"):
+        read_weights(tmp_path / "foreign.ckpt")
+    torch.save({"state_dict": {"model.x": torch.zeros(1000)}}, tmp_path / "whole.ckpt")
+    (tmp_path / "cut.ckpt").write_bytes((tmp_path / "whole.ckpt").read_bytes()[:900])
+    with pytest.raises(CheckpointError, match=r"cut.ckpt cannot be read"):
+        load_plain(tmp_path / "cut.ckpt")
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors here")
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        read_weights(tmp_path)
+
+
+def test_checkpoint_of_another_model_is_refused(tmp_path, model):
+    path = export(tmp_path, model, {"model": CONFIG})
+    with pytest.raises(CheckpointError, match=r"of another network.*of another shape.*model=tdcnet"):
+        load_into(tdcnet_small(), read_weights(path), path)
+    with pytest.raises(CheckpointError, match=r"head.class_pred.* is \(1, 64, 1, 1\), expected \(3, 64, 1, 1\)"):
+        load_into(tdcnet_nano(num_classes=3), read_weights(path), path)
+
+
+def test_config_builds_only_parts_of_this_package(tmp_path, model):
+    with pytest.raises(CheckpointError, match=r"'os.system'; only tdcnet.models and"):
+        build({"_target_": "os.system", "command": "true"})
+    export(tmp_path, model, {"model": CONFIG})
+    (tmp_path / "config.json").write_text(json.dumps({"deployed": False}))
+    with pytest.raises(CheckpointError, match="does not say how its network is built"):
+        load_detector(tmp_path)

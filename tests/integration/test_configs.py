@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from tdcnet.models import tdcnet, tdcnet_nano, tdcnet_small
+
+PRESETS = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
+
+
+@pytest.mark.parametrize("experiment", ["irstd_uav", "irdst", "drone_ir", "demo"])
+@pytest.mark.parametrize("trainer", ["auto", "cpu", "gpu", "ddp"])
+def test_every_experiment_composes_and_resolves(configure, experiment, trainer):
+    cfg, _ = configure(f"+experiment={experiment}", f"trainer={trainer}", base=[])
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    for group in ("dataset", "model", "module", "trainer", "callbacks", "stage"):
+        assert OmegaConf.to_container(cfg[group], resolve=True), f"{group} of {plain['name']}"
+    assert cfg.name == experiment
+
+
+@pytest.mark.parametrize("model", PRESETS)
+@pytest.mark.parametrize("classes", [["target"], ["drone", "bird"]])
+def test_config_and_function_build_the_same_network(configure, model, classes):
+    cfg, _ = configure(f"model={model}", f"dataset.classes=[{','.join(classes)}]", base=[])
+    built = instantiate(cfg.model, _convert_="all")
+    expected = PRESETS[model](num_classes=len(classes))
+    shapes = {name: value.shape for name, value in built.state_dict().items()}
+    assert shapes == {name: value.shape for name, value in expected.state_dict().items()}
+
+
+def test_published_recipe(configure):
+    cfg, _ = configure("+experiment=irstd_uav", base=[])
+    assert cfg.module.optimizer._target_ == "torch.optim.Adam"
+    assert list(cfg.module.optimizer.betas) == [0.937, 0.999]
+    assert (cfg.module.lr, cfg.module.reference_batch, cfg.dataset.batch_size) == (1e-3, 64, 4)
+    assert (cfg.callbacks.ema.decay, cfg.callbacks.ema.ramp) == (0.9999, 2000)
+    assert (cfg.trainer.max_epochs, cfg.dataset.samples_per_epoch, list(cfg.dataset.size)) == (100, 0.2, [640, 640])
+    assert cfg.model.head.prior == 0.01
+
+
+def test_early_stopping_is_off_by_default(configure):
+    assert "early_stopping" not in configure(base=[])[0].callbacks
+    assert "early_stopping" in configure("callbacks=early_stopping", base=[])[0].callbacks

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tdcnet.callbacks import Reparam
+from tdcnet.callbacks.reparam import ReparamError
+from tdcnet.data.errors import DataError
+from tdcnet.deploy.weights import CheckpointError, load_detector, read_weights
+from tdcnet.detection import NonFiniteLoss
+
+ROOT = Path(__file__).parents[2]
+
+# Clips of 64 px hold little to register on; what alignment does then has its own tests.
+pytestmark = pytest.mark.filterwarnings("ignore::tdcnet.data.alignment.AlignmentWarning")
+
+
+@pytest.fixture
+def trained(run):
+    """A network after one short epoch, with its checkpoint."""
+    return run()
+
+
+def test_train_writes_what_it_promises(trained, tmp_path):
+    metrics, parts = trained
+    output = tmp_path / "run"
+    assert Path(parts["ckpt_path"]).name == "best.ckpt"
+    for name in ("checkpoints/last.ckpt", "metrics.json", "validation.png", "precision_recall.png"):
+        assert (output / name).is_file(), name
+    assert list((output / "tensorboard").glob("events*"))
+    written = json.loads((output / "metrics.json").read_text())
+    assert written["frames"] == metrics["frames"] == 12
+    assert {"AP50", "AP", "P", "R", "F1", "Pd", "Fa", "false_alarms_per_frame", "Pd@0.1"} <= set(written)
+
+
+def test_checkpoint_alone_is_enough_to_evaluate_deploy_and_predict(trained, configure, run, clips, tmp_path):
+    metrics, parts = trained
+    checkpoint = parts["ckpt_path"]
+    again, _ = run("stage=eval", f"ckpt_path={checkpoint}")
+    assert again == pytest.approx(metrics, nan_ok=True, abs=1e-6)
+
+    deployed, result = run("stage=deploy", f"ckpt_path={checkpoint}")
+    folder = result["folder"]
+    assert result["difference"] <= 1e-4
+    assert {p.name for p in folder.iterdir()} == {"model.safetensors", "config.json", "deploy.ckpt", "README.md"}
+    assert "load_detector" in (folder / "README.md").read_text()
+    assert deployed["AP50"] == pytest.approx(metrics["AP50"], abs=1e-6)
+
+    model = load_detector(folder / "model.safetensors")
+    x = torch.rand(1, 1, 5, 64, 64)
+    with torch.no_grad():
+        assert_close(model(x, x), parts["module"].model.eval()(x, x), atol=1e-4, rtol=0)
+
+    from_deploy, _ = run("stage=eval", f"ckpt_path={folder / 'deploy.ckpt'}")
+    assert from_deploy["AP50"] == pytest.approx(metrics["AP50"], abs=1e-3)
+
+    source = clips / "images" / "4"
+    _, predicted = run(
+        "stage=predict", f"ckpt_path={folder / 'deploy.ckpt'}", f"source={source}", "stage.draw_threshold=0.001"
+    )
+    kinds = {path.suffix: path for path in predicted["files"]}
+    assert set(kinds) == {".csv", ".json", ".mp4", ".png"}
+    coco = json.loads(kinds[".json"].read_text())
+    assert [image["frame_id"] for image in coco["images"]] == list(range(6))
+    with kinds[".csv"].open() as file:
+        assert len(list(csv.DictReader(file))) == len(coco["annotations"]) > 0
+    video = cv2.VideoCapture(str(kinds[".mp4"]))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 6
+
+
+def test_predict_gives_original_coordinates(trained, run, tmp_path):
+    """Boxes on a frame of another size than the network's lie inside that frame, not the network's input."""
+    _, parts = trained
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), np.random.default_rng(i).integers(0, 255, (90, 200), dtype=np.uint8))
+    _, predicted = run("stage=predict", f"ckpt_path={parts['ckpt_path']}", f"source={folder}")
+    coco = json.loads(next(p for p in predicted["files"] if p.suffix == ".json").read_text())
+    assert {(i["height"], i["width"]) for i in coco["images"]} == {(90, 200)}
+    right = [a["bbox"][0] + a["bbox"][2] for a in coco["annotations"]]
+    assert max(right) > 64, "some boxes lie beyond the network's 64 px"
+    assert all(a["bbox"][1] + a["bbox"][3] <= 90 + 1e-3 for a in coco["annotations"])
+
+
+def test_resume_goes_on_where_it_stopped(trained, run, tmp_path):
+    _, parts = trained
+    last = Path(parts["ckpt_path"]).with_name("last.ckpt")
+    before = torch.load(last, weights_only=True)
+    _, resumed = run(f"ckpt_path={last}", "trainer.max_epochs=2", f"paths.output_dir={tmp_path / 'resumed'}")
+    assert (before["epoch"], resumed["trainer"].current_epoch) == (0, 2)
+    assert resumed["trainer"].global_step == 2 * before["global_step"]
+    ema = next(c for c in resumed["trainer"].callbacks if type(c).__name__ == "EMA")
+    assert ema.updates == 2 * before["ema"]["updates"], "the average goes on, too"
+
+
+def test_checkpoint_holds_trained_weights_and_their_average(trained):
+    _, parts = trained
+    content = torch.load(parts["ckpt_path"], weights_only=True)
+    average = read_weights(parts["ckpt_path"]).state
+    name = "head.box_pred.weight"
+    assert not torch.equal(content["state_dict"][f"model.{name}"], average[name])
+    assert_close(parts["module"].model.state_dict()[name], average[name])
+
+
+@pytest.mark.parametrize("group", ["module=published", "callbacks=early_stopping", "logger=csv", "logger=none"])
+def test_groups_switch_freely(run, group):
+    metrics, _ = run(group, "callbacks.progress_bar=null", "model.init=published")
+    assert metrics["frames"] == 12
+
+
+def test_staged_training_freezes_both_backbones(run):
+    _, parts = run("stage.staged=true")
+    model = parts["module"].model
+    for part in (model.backbone_2d, model.backbone_3d):
+        assert not any(p.requires_grad for p in part.parameters())
+    tracked = [m.num_batches_tracked for m in model.backbone_2d.modules() if hasattr(m, "num_batches_tracked")]
+    assert all(int(n) == 2 for n in tracked), "two steps on its own, none while frozen"
+    assert all(p.requires_grad for p in model.fusion.parameters())
+
+
+def test_colour_network_sees_grey_clips(run):
+    metrics, parts = run("model.in_channels=3")
+    assert parts["module"].model.in_channels == 3 and metrics["frames"] == 12
+
+
+def test_nan_in_the_loss_stops_and_keeps_what_there_was(run, monkeypatch, tmp_path):
+    from tdcnet.losses import DetectionLoss
+
+    calls = []
+    forward = DetectionLoss.forward
+
+    def poisoned(self, raw, targets):
+        calls.append(1)
+        return forward(self, raw * float("nan") if len(calls) > 1 else raw, targets)
+
+    monkeypatch.setattr(DetectionLoss, "forward", poisoned)
+    with pytest.raises(NonFiniteLoss, match=r"the loss is nan at step 1 on .*#.*lower module.lr"):
+        run()
+    kept = read_weights(tmp_path / "run" / "checkpoints" / "interrupted.ckpt")
+    assert all(torch.isfinite(v).all() for v in kept.state.values())
+
+
+def test_bad_frames_are_skipped_counted_and_reported(run, clips, tmp_path):
+    import shutil
+
+    copy = tmp_path / "damaged"
+    shutil.copytree(clips, copy)
+    for name in ("1/00000003.png", "4/00000005.png"):
+        path = copy / "images" / name
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"00000005.png"):
+        run(f"dataset.root={copy}", "dataset.align=none")
+    metrics, _ = run(f"dataset.root={copy}", "dataset.on_bad_frame=skip", "dataset.align=none")
+    assert metrics["frames"] == 11
+    report = (tmp_path / "run" / "bad_frames.txt").read_text()
+    assert "00000005.png" in report
+
+
+def test_missing_data_set_says_where_and_how(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*data/README.md"):
+        run(f"dataset.root={tmp_path / 'nowhere'}")
+
+
+def test_checkpoint_of_another_model_is_refused(trained, run):
+    _, parts = trained
+    with pytest.raises(CheckpointError, match="of another network"):
+        run("stage=eval", f"ckpt_path={parts['ckpt_path']}", "model=tdcnet_small")
+
+
+def test_export_is_refused_when_outputs_differ(trained, run, monkeypatch, tmp_path):
+    _, parts = trained
+    from tdcnet.layers import ConvNormAct
+
+    fold = ConvNormAct.fold
+
+    def wrong(self):
+        fold(self)
+        self.conv.bias += 0.1
+
+    monkeypatch.setattr(ConvNormAct, "fold", wrong)
+    with pytest.raises(ReparamError, match=r"differ by .* nothing was exported"):
+        run("stage=deploy", f"ckpt_path={parts['ckpt_path']}")
+    assert not (tmp_path / "run" / "deploy").exists()
+
+
+def test_reparam_needs_clips():
+    with pytest.raises(ValueError, match="at least one clip"):
+        Reparam("x", clips=0)
+
+
+def test_two_processes_give_the_same_figures_as_one(trained, clips, tmp_path):
+    """`trainer=ddp` on two CPU processes, through the command line, against one process on the same checkpoint."""
+    metrics, parts = trained
+    from tests.integration.conftest import SMALL
+
+    command = [
+        sys.executable,
+        "train.py",
+        *[o for o in SMALL if not o.startswith("trainer=")],
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        "stage=eval",
+        f"ckpt_path={parts['ckpt_path']}",
+        f"dataset.root={clips}",
+        f"paths.cache_dir={clips.parent / 'cache'}",
+        f"hydra.run.dir={tmp_path / 'ddp'}",
+        "dataset.eval_batch_size=1",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "ddp" / "metrics.json").read_text())
+    for key, value in metrics.items():
+        if math.isfinite(value):
+            assert found[key] == pytest.approx(value, abs=1e-6), key
