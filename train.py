@@ -9,6 +9,7 @@ python train.py stage=predict ckpt_path=... source=clip.mp4
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -32,6 +33,8 @@ USER_ERRORS = (DataError, CheckpointError, NonFiniteLoss, ReparamError, FileNotF
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """Runs the stage; the best AP50 is what a sweep maximises."""
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
     try:
         metrics, _ = stages.run(cfg, list(HydraConfig.get().overrides.task))
     except (*USER_ERRORS, InstantiationException) as error:

@@ -31,7 +31,7 @@ class DetectionModule(pl.LightningModule):
         optimizer: makes the optimiser from parameter groups and ``lr``.
         metrics: collects detections and gives figures.
         lr: learning rate, for ``reference_batch`` samples if that is given.
-        reference_batch: scales ``lr`` with the batch size of one step over all processes; None leaves it.
+        reference_batch: scales ``lr`` with the clips of one step; None leaves it.
         weight_decay: on kernels and matrices.
         warmup: share of the training with a rising learning rate.
         final_lr: the learning rate's factor at the end.
@@ -77,6 +77,7 @@ class DetectionModule(pl.LightningModule):
         self.results: dict[str, float] = {}
         self.curve: Any = None
         self._started = time.monotonic()
+        self._elapsed = 0.0  # share of max_minutes
         self.freeze_part(*freeze)
 
     def freeze_part(self, *names: str) -> None:
@@ -145,10 +146,23 @@ class DetectionModule(pl.LightningModule):
         loss: Tensor = losses["loss"]
         return loss
 
+    def on_train_epoch_start(self) -> None:
+        """Sees to it that the last epoch is validated, whatever ``check_val_every_n_epoch`` is."""
+        if self.trainer.max_epochs is not None and self.current_epoch == self.trainer.max_epochs - 1:
+            self._validate_now()
+
+    def _validate_now(self) -> None:
+        if self.trainer.check_val_every_n_epoch is not None:
+            self.trainer.check_val_every_n_epoch = 1
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Ends the training when its time is up."""
-        if self.max_minutes is not None and self.trainer.strategy.broadcast(self._elapsed() >= 1):
-            self.trainer.should_stop = True
+        """Ends the training when its time is up; the first process's clock counts for all."""
+        if self.max_minutes is not None:
+            elapsed = (time.monotonic() - self._started) / 60 / self.max_minutes
+            self._elapsed = self.trainer.strategy.broadcast(elapsed)
+            if self._elapsed >= 1:
+                self.trainer.should_stop = True
+                self._validate_now()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """``{"detections": ...}`` of a batch; they are counted, and callbacks may draw them."""
@@ -173,7 +187,7 @@ class DetectionModule(pl.LightningModule):
         self.curve = self.metrics.curve()
         self.metrics.reset()
         finite = {f"val/{k}": v for k, v in self.results.items() if math.isfinite(v)}
-        self.log_dict({"val/AP50": 0.0} | finite, rank_zero_only=True)
+        self.log_dict({"val/AP50": 0.0} | finite, sync_dist=True)  # the same on all: metrics have gathered
 
     # -- optimiser ------------------------------------------------------------------------------------------------
 
@@ -182,19 +196,15 @@ class DetectionModule(pl.LightningModule):
         lr = self.lr
         if self.reference_batch is not None:
             batch = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
-            lr *= batch * self.trainer.world_size * self.trainer.accumulate_grad_batches / self.reference_batch
+            lr *= batch * self.trainer.accumulate_grad_batches / self.reference_batch
         optimizer = self.make_optimizer(parameter_groups(self.model, self.weight_decay), lr=lr)
         total = max(1, int(self.trainer.estimated_stepping_batches))
 
         def factor(step: int) -> float:
-            return warmup_cosine(max(step / total, self._elapsed()), self.warmup, self.final_lr)
+            return warmup_cosine(max(step / total, self._elapsed), self.warmup, self.final_lr)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _elapsed(self) -> float:
-        """Share of ``max_minutes`` that has passed; 0 without a limit."""
-        return (time.monotonic() - self._started) / 60 / self.max_minutes if self.max_minutes else 0.0
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to rebuild the run; plain data only, so that ``weights_only`` loads it."""

@@ -19,6 +19,7 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from tdcnet.callbacks import EMA, PredictionWriter, Reparam
@@ -96,7 +97,7 @@ def deploy(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | No
     parts = _build(cfg, overrides, _needed(cfg, weights))
     folder = Path(cfg.paths.output_dir) / "deploy"
     reparam = Reparam(str(folder), cfg.stage.tolerance, cfg.stage.clips)
-    parts["trainer"] = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[reparam])
+    parts["trainer"] = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[reparam], single=True)
     metrics = _validate(cfg, parts["trainer"], parts)
     _say(
         f"exported to [bold]{folder}[/]: {', '.join(sorted(p.name for p in folder.iterdir()))}; raw outputs differ by "
@@ -113,7 +114,7 @@ def predict(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | N
     loader = parts["datamodule"].loader_of(cfg.source)
     folder = Path(cfg.paths.output_dir) / "predictions"
     writer = PredictionWriter(str(folder), cfg.stage.fps, cfg.stage.draw_threshold, cfg.stage.sheet)
-    trainer = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[writer])
+    trainer = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[writer], single=True)
     trainer.predict(parts["module"], loader, return_predictions=False)
     _say("wrote " + ", ".join(f"[bold]{path}[/]" for path in writer.files))
     return {}, {**parts, "trainer": trainer, "files": writer.files}
@@ -124,7 +125,7 @@ def demo(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     output = Path(cfg.paths.output_dir)
 
     def step(number: int, title: str, name: str) -> DictConfig:
-        Console().rule(f"{number}/4  {title}")
+        rank_zero_only(Console().rule)(f"{number}/4  {title}")
         part = copy.deepcopy(cfg)
         part.paths.output_dir = str(output / name)
         return part
@@ -132,6 +133,8 @@ def demo(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     metrics, parts = train(
         step(1, "training on made-up clips, then evaluation on unseen sequences", "train"), overrides
     )
+    if not parts["trainer"].is_global_zero:
+        return metrics, parts  # the rest is for one process
     checkpoint = parts["ckpt_path"]
     weights = read_weights(checkpoint)
     _, deployed = deploy(step(2, "re-parameterisation and export", "deploy"), overrides, weights)
@@ -182,7 +185,14 @@ def _load(module: DetectionModule, weights: Weights, where: object) -> None:
     module.model = load_into(module.model, weights, where)
 
 
-def _trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequence[pl.Callback] = ()) -> pl.Trainer:
+def _trainer(
+    cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequence[pl.Callback] = (), single: bool = False
+) -> pl.Trainer:
+    """The configured trainer with the configured callbacks, ``extra`` ones, and none of the types in ``without``.
+
+    Args:
+        single: one process on one device, whatever is configured.
+    """
     logger = instantiate(cfg.logger) if cfg.get("logger") else False
     if not logger:
         without = (*without, pl.callbacks.LearningRateMonitor)
@@ -192,6 +202,7 @@ def _trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequence[pl
         cfg.trainer,
         logger=logger,
         callbacks=[*callbacks, *extra],
+        **({"devices": 1, "num_nodes": 1, "strategy": "auto"} if single else {}),
         enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
         enable_model_summary=False,
         _convert_="all",
@@ -269,5 +280,6 @@ def command_line(overrides: Sequence[str]) -> str:
     return " ".join(["python", Path(sys.argv[0]).name, *map(shlex.quote, overrides)])
 
 
+@rank_zero_only
 def _say(text: str) -> None:
     Console(soft_wrap=True).print(text, highlight=False)

@@ -40,7 +40,7 @@ class ClipDataModule(pl.LightningDataModule):
         train_size: the same in training; None for the size of ``augment``, or else ``size``.
         num_frames: T, frames per clip.
         stride: frames from one frame of a clip to the next.
-        batch_size: training clips per process.
+        batch_size: training clips per step, over all processes.
         eval_batch_size: evaluation clips per process; None for ``batch_size``.
         num_workers: processes that load, per loader; 0 loads in the main one.
         augment: draws geometry and intensity of training clips; None trains on whole letterboxed images.
@@ -232,7 +232,13 @@ class ClipDataModule(pl.LightningDataModule):
         """Random training clips."""
         dataset = self._made(self.train_dataset)
         sampler = EpochSampler(dataset.counts, self.samples_per_epoch, self.balance, self.seed)
-        return self._loader(dataset, self.batch_size, sampler=sampler, drop_last=len(sampler) >= self.batch_size)
+        processes = self.trainer.world_size if self.trainer is not None else 1
+        if self.batch_size % processes:
+            raise ValueError(
+                f"dataset.batch_size is {self.batch_size}, over {processes} processes; make it a multiple of their number"
+            )
+        drop_last = len(sampler) >= self.batch_size
+        return self._loader(dataset, self.batch_size // processes, sampler=sampler, drop_last=drop_last)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The evaluated clips in order."""

@@ -113,6 +113,15 @@ def test_checkpoint_holds_trained_weights_and_their_average(trained):
     assert_close(parts["module"].model.state_dict()[name], average[name])
 
 
+@pytest.mark.parametrize("limit", ["trainer.max_epochs=2", "module.max_minutes=0.001"])
+def test_the_end_is_always_validated(run, limit):
+    """Whether by epochs or by the clock, and however rarely validation is asked for: there is a best checkpoint."""
+    _, parts = run("trainer.check_val_every_n_epoch=5", limit)
+    assert Path(parts["ckpt_path"]).is_file()
+    expected = 4 if "epochs" in limit else 1
+    assert torch.load(parts["ckpt_path"], weights_only=True)["global_step"] == expected
+
+
 @pytest.mark.parametrize("group", ["module=published", "callbacks=early_stopping", "logger=csv", "logger=none"])
 def test_groups_switch_freely(run, group):
     metrics, _ = run(group, "callbacks.progress_bar=null", "model.init=published")
@@ -199,28 +208,29 @@ def test_reparam_needs_clips():
         Reparam("x", clips=0)
 
 
-def test_two_processes_give_the_same_figures_as_one(trained, clips, tmp_path):
-    """`trainer=ddp` on two CPU processes, through the command line, against one process on the same checkpoint."""
-    metrics, parts = trained
+def test_two_processes_train_and_give_the_same_figures_as_one(run, clips, tmp_path):
+    """`trainer=ddp` on two CPU processes through the command line, then one process on the checkpoint it wrote."""
     from tests.integration.conftest import SMALL
 
     command = [
         sys.executable,
         "train.py",
-        *[o for o in SMALL if not o.startswith("trainer=")],
+        *[o for o in SMALL if not o.startswith(("trainer=", "trainer.devices", "trainer.strategy"))],
         "trainer=ddp",
         "trainer.accelerator=cpu",
         "trainer.devices=2",
-        "stage=eval",
-        f"ckpt_path={parts['ckpt_path']}",
+        "trainer.strategy=ddp",
         f"dataset.root={clips}",
         f"paths.cache_dir={clips.parent / 'cache'}",
         f"hydra.run.dir={tmp_path / 'ddp'}",
-        "dataset.eval_batch_size=1",
+        "dataset.eval_batch_size=5",  # 12 frames: the sampler repeats some to fill both processes' batches
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("metrics in") == 1, "the first process speaks for all"
     found = json.loads((tmp_path / "ddp" / "metrics.json").read_text())
+    metrics, _ = run("stage=eval", f"ckpt_path={tmp_path / 'ddp' / 'checkpoints' / 'best.ckpt'}")
+    assert found["frames"] == 12
     for key, value in metrics.items():
         if math.isfinite(value):
             assert found[key] == pytest.approx(value, abs=1e-6), key
