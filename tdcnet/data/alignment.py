@@ -20,12 +20,13 @@ VERSION = 1
 
 # These were chosen on synthetic pans and on drone_ir; scripts/measure_alignment.py shows what they lead to.
 _LARGEST = 480  # px; a frame with a longer side is registered at a fraction of its size, which also averages noise out
+_BLANK = 0.02  # grey levels; less of a standard deviation is rounding
 _SAME = 0.98  # correlation of frames so alike that no other guess than standing still is needed
 _ALIKE = 2.0  # px between a tracked feature and a guess that it supports
 _SUPPORT, _SHARE = 10, 0.2  # features that must agree on a guess, and the share of all
 _PINNED = (np.inf, 0.5, 0.16, 0.16)  # px of the half-size image; standard error in the worst corner allowed, per model
 _SHARP = 0.9  # correlation from which on the full-size image is trusted; below, fixed pattern may hold it back
-_MATCHING = 0.2  # correlation of registered frames; noise alone stays below
+_MATCHING = 3.0  # correlation of registered frames, in standard deviations of what chance gives
 _STILL = 0.02  # px; frames closer than this are registered already
 _LOWER = 0.98  # the difference of the frames must fall to this share
 _warned: set[str] = set()
@@ -173,12 +174,14 @@ class Aligner:
         identity = np.eye(3, dtype=np.float32)
         if self.model == "none":
             return identity, None
+        if min(frame.coarse.deviation, newest.coarse.deviation) < _BLANK:
+            return identity, "a frame is blank"
         basis, fit = self._coarse(frame, newest)
         refined = _fit(fit.back, frame.fine, newest.fine, basis, 3)
         fit = refined if refined.match > _SHARP else fit
         if not _plausible(fit.back, newest.shape):
             return identity, "the motion found is implausible"
-        if fit.match < _MATCHING:
+        if fit.match < min(0.95, _MATCHING / float(np.sqrt(len(newest.coarse.values) / 4))):
             return identity, "nothing in the frames matches"
         factor, (x, y) = newest.factor, newest.fine.centre
         unit, corners = newest.fine.unit * factor, _corners(newest.shape)

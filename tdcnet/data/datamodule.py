@@ -55,6 +55,7 @@ class ClipDataModule(pl.LightningDataModule):
         on_bad_frame: ``"error"`` stops at the first bad frame or label, ``"skip"`` leaves it out and counts it.
         samples_per_epoch: training clips per epoch over all processes: a number, a fraction, or None for all.
         balance: ``"none"`` or ``"sequence"``, see :class:`~tdcnet.data.sampling.EpochSampler`.
+        train_step: every n-th frame of each training sequence is the newest of a clip; neighbours look alike.
         val_step: every n-th frame of each validation sequence is evaluated.
         val_offset: the first of these.
         pin_memory: ``"auto"`` for true on CUDA only.
@@ -94,6 +95,7 @@ class ClipDataModule(pl.LightningDataModule):
         on_bad_frame: Policy = "error",
         samples_per_epoch: int | float | None = None,
         balance: Balance = "none",
+        train_step: int = 1,
         val_step: int = 1,
         val_offset: int = 0,
         pin_memory: bool | Literal["auto"] = "auto",
@@ -123,7 +125,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.classes, self.on_bad_frame = tuple(classes), on_bad_frame
         self.generate, self.name = generate, name or self.root.name
         self.samples_per_epoch, self.balance = samples_per_epoch, balance
-        self.val_step, self.val_offset = val_step, val_offset
+        self.train_step, self.val_step, self.val_offset = train_step, val_step, val_offset
         self.pin_memory, self.persistent_workers, self.seed = pin_memory, persistent_workers, seed
         self.train_split, self.val_split = train_split, val_split
         self.train_dataset: ClipDataset | None = None
@@ -143,7 +145,7 @@ class ClipDataModule(pl.LightningDataModule):
             return
         splits = {self.val_split: (self.val_step, self.val_offset)}
         if self._trains():
-            splits = {self.train_split: (1, 0)} | splits
+            splits = {self.train_split: (self.train_step, 0)} | splits
         for split, (step, offset) in splits.items():
             wanted = [self._without_stored(thin(sequence, step, offset)) for sequence in self._read(split)]
             wanted = [sequence for sequence in wanted if self._store().missing(sequence)]
@@ -157,7 +159,7 @@ class ClipDataModule(pl.LightningDataModule):
             DataError: if a split is empty, or something is bad and ``on_bad_frame`` is ``"error"``.
         """
         if stage in ("fit", None) and self.train_dataset is None:
-            self.train_dataset = self._dataset(self.train_split, self.train_size, self.augment)
+            self.train_dataset = self._dataset(self.train_split, self.train_size, self.augment, self.train_step)
         if self.val_dataset is None:
             self.val_dataset = self._dataset(self.val_split, self.size, None, self.val_step, self.val_offset)
 

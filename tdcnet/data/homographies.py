@@ -1,17 +1,20 @@
-"""Homographies computed ahead of time: 3x3 numbers per pair of frames in one file per recording, no images."""
+"""Homographies of all clips, computed ahead of training and kept as small files: 3 x 3 numbers a pair, not images."""
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
+import logging
 import os
 import time
+import uuid
 import zipfile
-from collections import defaultdict
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,103 +23,156 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tdcnet.data.alignment import Aligner, Prepared
 from tdcnet.data.errors import DataError
-from tdcnet.data.frames import replacing
-from tdcnet.data.sequence import FrameSource, Sequence
+from tdcnet.data.sequence import Sequence
+
+log = logging.getLogger(__name__)
 
 Homographies = NDArray[np.float32]
-Clip = tuple[int, list[int]]
-"""Position of the newest frame, and of its predecessors, oldest first."""
 
-CHUNK = 50
-"""Clips one process aligns at a time."""
-SERIAL = 200
-"""Up to this many pairs, starting processes takes longer than the work."""
+_CHUNK = 128  # frames that a worker gets at once; at a chunk's start the frames before it are read twice
 
 
+@dataclass
 class HomographyStore:
-    """Homographies of recordings, one file each: ``ROOT/NAME_T5_s1.npz``.
+    """Homographies on disk, one file per sequence, for clips of ``num_frames`` frames ``stride`` apart.
 
     Args:
         root: folder of the files.
-        num_frames: T, frames per clip.
+        num_frames: T, frames of a clip.
         stride: frames from one frame of a clip to the next.
-        tag: of the aligner that made them (:attr:`Aligner.tag`); files of another one count as absent. None takes any.
+        tag: :attr:`Aligner.tag` of the aligner that files must come from; those of another count as missing. With
+            None any will do.
     """
 
-    def __init__(self, root: Path | str, num_frames: int, stride: int, tag: str | None = None) -> None:
-        self.root, self.num_frames, self.stride, self.tag = Path(root), num_frames, stride, tag
-        self._loaded: dict[str, Homographies | None] = {}
+    root: Path
+    num_frames: int
+    stride: int
+    tag: str | None = None
+    _loaded: dict[str, Homographies | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.root = Path(self.root)
+        if self.num_frames < 1 or self.stride < 1:
+            raise ValueError(f"num_frames is {self.num_frames} and stride {self.stride}; both must be 1 or more")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers of a loader read what they need themselves; a spawned one would get megabytes otherwise.
+        return self.__dict__ | {"_loaded": {}}
 
     def path(self, sequence: Sequence) -> Path:
-        """The file of a recording."""
+        """The file of a sequence."""
         return self.root / f"{sequence.name}_T{self.num_frames}_s{self.stride}.npz"
 
     def get(self, sequence: Sequence, newest: int) -> Homographies | None:
-        """Homographies [T, 3, 3] of the clip's frames onto the newest, in pixel-centre coordinates; None if not stored.
+        """Homographies [T, 3, 3] from each frame of the clip that ends at ``newest`` to it, or None if not computed.
 
-        The last is the identity.
+        They map pixel-centre coordinates in px of the stored frames; the last is the identity.
         """
-        stored = self.load(sequence)
-        if stored is None or (self.num_frames > 1 and np.isnan(stored[newest, 0, 0, 0])):
+        if sequence.name not in self._loaded:
+            self._loaded[sequence.name] = self.load(sequence)
+        stored = self._loaded[sequence.name]
+        if stored is None or np.isnan(stored[newest]).any():
             return None
         return np.concatenate([stored[newest], np.eye(3, dtype=np.float32)[None]])
 
-    def load(self, sequence: Sequence) -> Homographies | None:
-        """All of a recording, [frames, T-1, 3, 3], NaN where not computed; None without a (fitting) file."""
-        if sequence.name not in self._loaded:
-            self._loaded[sequence.name] = self._read(sequence)
-        return self._loaded[sequence.name]
+    def missing(self, sequence: Sequence) -> list[int]:
+        """Frames of the split whose clips have no homographies yet."""
+        return _missing(sequence, self.load(sequence))
 
-    def _read(self, sequence: Sequence) -> Homographies | None:
-        path, shape = self.path(sequence), (len(sequence), self.num_frames - 1, 3, 3)
+    def load(self, sequence: Sequence) -> Homographies | None:
+        """Homographies [N, T - 1, 3, 3] of all frames, NaN where not computed, from disk.
+
+        None if there is no file, or if it is damaged, of another aligner, or of a recording with other frames or cuts;
+        the latter are logged.
+        """
+        path = self.path(sequence)
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                found, tag = file["homographies"], str(file["tag"])
-        except (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None  # absent or damaged: made anew
-        return found if found.shape == shape and self.tag in (None, tag) else None
+                tag, segments, stored = str(file["tag"]), int(file["segments"]), np.asarray(file["homographies"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            log.warning("%s is damaged (%s) and not used; scripts/align.py makes it anew", path, error)
+            return None
+        if stored.shape != self._shape(sequence) or segments != _segments(sequence):
+            log.warning("%s was made from other frames than there are now, and is not used", path)
+            return None
+        if self.tag is not None and tag != self.tag:
+            log.warning("%s was made by aligner %s, not %s, and is not used", path, tag, self.tag)
+            return None
+        return stored.astype(np.float32, copy=False)
 
-    def save(self, sequence: Sequence, homographies: Homographies) -> None:
-        """Writes a recording's [frames, T-1, 3, 3]; the file appears whole or not at all."""
+    def save(self, sequence: Sequence, array: Homographies, tag: str | None = None) -> None:
+        """Writes the homographies [N, T - 1, 3, 3] of a sequence at one stroke: a reader sees the old or the new file.
+
+        Args:
+            sequence: its name, length and segments are used.
+            array: NaN where not computed.
+            tag: of the aligner; that of the store if None.
+
+        Raises:
+            ValueError: if the array is not of that shape.
+        """
+        if array.shape != self._shape(sequence):
+            raise ValueError(f"homographies of shape {array.shape}; {sequence.name} needs {self._shape(sequence)}")
         path = self.path(sequence)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            np.savez(file, homographies=homographies.astype(np.float32), tag=np.array(self.tag or ""))
-        self._loaded[sequence.name] = homographies.astype(np.float32)
+        # np.savez adds .npz to a name that has it not.
+        temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.npz")
+        try:
+            np.savez_compressed(
+                temporary,
+                homographies=array.astype(np.float32),
+                tag=np.array(self.tag or "" if tag is None else tag),
+                segments=np.array(_segments(sequence)),
+            )
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._loaded.pop(sequence.name, None)
 
-    def missing(self, sequence: Sequence) -> list[int]:
-        """Positions of the split's frames whose clip is not stored."""
-        stored = self.load(sequence)
-        if self.num_frames == 1:
-            return []
-        return [int(t) for t in sequence.indices if stored is None or np.isnan(stored[t, 0, 0, 0])]
+    def _shape(self, sequence: Sequence) -> tuple[int, int, int, int]:
+        return (len(sequence), self.num_frames - 1, 3, 3)
 
 
 @dataclass
 class Summary:
-    """What :func:`align_sequences` did."""
+    """What :func:`align_sequences` did.
+
+    Attributes:
+        pairs: pairs of frames, each counted once.
+        skipped: those of them with a frame that could not be used; their homography is the identity.
+        fallbacks: those left unregistered since too little was to be seen, by cause.
+        seconds: wall time.
+        problems: messages about bad frames, each once.
+    """
 
     pairs: int = 0
-    unregistered: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Pairs left as they are, by cause."""
-    bad_frames: list[str] = field(default_factory=list)
-    """Messages of frames that could not be read; their pairs are left as they are, too."""
+    skipped: int = 0
+    fallbacks: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Speed over all processes together."""
+        return self.pairs / self.seconds if self.seconds > 0 else 0.0
 
     def __str__(self) -> str:
-        rate = self.pairs / self.seconds if self.seconds else 0.0
-        text = f"{self.pairs} pairs aligned in {self.seconds:.0f} s ({rate:.0f} per second)"
-        for cause, count in sorted(self.unregistered.items()):
-            text += f"; {count} left as they are: {cause}"
-        return text + (f"; {len(self.bad_frames)} frames could not be read" if self.bad_frames else "")
+        text = f"{self.pairs} pairs of frames registered in {self.seconds:.1f} s ({self.pairs_per_second:.0f} a second)"
+        if self.fallbacks:
+            causes = "; ".join(f"{count} x {cause}" for cause, count in sorted(self.fallbacks.items()))
+            text += f", {sum(self.fallbacks.values())} of them left as they are ({causes})"
+        if self.skipped:
+            text += f", {self.skipped} skipped for bad frames, the first: {self.problems[0]}"
+        return text
 
-
-@dataclass
-class _Done:
-    homographies: dict[int, Homographies]
-    causes: list[str]
-    bad: list[str]
-    pairs: int
+    def _add(self, other: Summary) -> None:
+        self.pairs += other.pairs
+        self.skipped += other.skipped
+        for cause, count in other.fallbacks.items():
+            self.fallbacks[cause] = self.fallbacks.get(cause, 0) + count
+        self.problems += [problem for problem in other.problems if problem not in self.problems]
 
 
 def align_sequences(
@@ -127,102 +183,150 @@ def align_sequences(
     processes: int | None = None,
     progress: bool = True,
 ) -> Summary:
-    """Aligns all clips of the split that are not stored yet, and stores them recording by recording.
+    """Computes and stores the homographies of all clips that have none yet.
 
-    Broken off, it goes on at the first unfinished recording when called again. A frame that cannot be read costs its
-    own pairs only.
+    A sequence is stored when it is complete; a run that was interrupted starts again with the first incomplete one.
+    A bad frame costs its pairs only: they get the identity, are counted and reported.
 
     Args:
-        processes: how many to use; None for one per core.
+        sequences: recordings with names of their own; the clips are those that end at their ``indices``.
+        store: where homographies go. Those of another aligner are replaced.
+        aligner: registers a pair.
+        processes: worker processes; as many as there are processors if None, none of its own with 1.
         progress: whether to show a bar.
-    """
-    store.tag = aligner.tag
-    todo = {s.name: (s, store.missing(s)) for s in sequences}
-    todo = {name: (s, missing) for name, (s, missing) in todo.items() if missing}
-    summary, started = Summary(), time.monotonic()
-    jobs: list[tuple[str, FrameSource, list[Clip]]] = []
-    for name, (sequence, missing) in todo.items():
-        clips = [(t, sequence.clip_indices(t, store.num_frames, store.stride)[:-1]) for t in missing]
-        jobs += [(name, sequence.frames, clips[i : i + CHUNK]) for i in range(0, len(clips), CHUNK)]
-    left = {name: sum(job[0] == name for job in jobs) for name in todo}
-    results: dict[str, dict[int, Homographies]] = defaultdict(dict)
-    total = sum(len(job[2]) for job in jobs)
-    processes = processes or os.cpu_count() or 1
-    serial = processes == 1 or total * (store.num_frames - 1) <= SERIAL
 
+    Raises:
+        ValueError: if ``processes`` is less than 1.
+    """
+    if processes is None:
+        processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if processes < 1:
+        raise ValueError(f"processes is {processes}; must be 1 or more")
+    began, summary = time.monotonic(), Summary()
+    target = HomographyStore(store.root, store.num_frames, store.stride, aligner.tag)
+    results: dict[str, Homographies] = {}
+    left: dict[str, int] = {}
+    tasks: list[_Task] = []
+    for sequence in sequences:
+        stored = target.load(sequence)
+        frames = _missing(sequence, stored)
+        if not frames:
+            continue
+        if stored is not None:
+            results[sequence.name] = stored
+        chunks = [frames[i : i + _CHUNK] for i in range(0, len(frames), _CHUNK)]
+        left[sequence.name] = len(chunks)
+        tasks += [(sequence, chunk) for chunk in chunks]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not progress or not jobs) as bar:
-        task = bar.add_task("aligning clips", total=total)
-        for name, done in _serially(jobs, aligner) if serial else _in_processes(jobs, aligner, processes):
-            summary.pairs += done.pairs
-            summary.bad_frames += [message for message in done.bad if message not in summary.bad_frames]
-            for cause in done.causes:
-                summary.unregistered[cause] += 1
-            results[name].update(done.homographies)
-            bar.advance(task, len(done.homographies))
-            left[name] -= 1
-            if left[name] == 0:
-                _store(store, todo[name][0], results.pop(name))
-    summary.seconds = time.monotonic() - started
+    with Progress(*columns, disable=not progress or not tasks) as bar:
+        shown = bar.add_task("aligning frames", total=sum(len(chunk) for _, chunk in tasks))
+        for (sequence, chunk), (rows, part) in _run(tasks, target, aligner, min(processes, len(tasks))):
+            if sequence.name not in results:
+                results[sequence.name] = np.full(target._shape(sequence), np.nan, np.float32)
+            results[sequence.name][chunk] = rows
+            summary._add(part)
+            left[sequence.name] -= 1
+            if not left[sequence.name]:
+                target.save(sequence, results.pop(sequence.name))
+                store._loaded.pop(sequence.name, None)
+            bar.advance(shown, len(chunk))
+    for problem in summary.problems:
+        log.warning("not registered: %s", problem)
+    summary.seconds = time.monotonic() - began
     return summary
 
 
-def _store(store: HomographyStore, sequence: Sequence, found: dict[int, Homographies]) -> None:
-    stored = store.load(sequence)
-    if stored is None:
-        stored = np.full((len(sequence), store.num_frames - 1, 3, 3), np.nan, np.float32)
-    for newest, homographies in found.items():
-        stored[newest] = homographies
-    store.save(sequence, stored)
+_Task = tuple[Sequence, list[int]]
 
 
-def _serially(jobs: list[tuple[str, FrameSource, list[Clip]]], aligner: Aligner) -> Iterator[tuple[str, _Done]]:
-    for name, frames, clips in jobs:
-        yield name, _align(frames, clips, aligner)
+def _run(
+    tasks: list[_Task], store: HomographyStore, aligner: Aligner, processes: int
+) -> Iterator[tuple[_Task, tuple[Homographies, Summary]]]:
+    if processes <= 1:
+        with _one_thread():
+            for task in tasks:
+                yield task, _align(*task, store, aligner)
+        return
+    # Spawned, since forking a process whose libraries run threads can hang; an executor, since a pool waits for ever
+    # for a worker that was killed.
+    executor = ProcessPoolExecutor(processes, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,))
+    try:
+        futures = {executor.submit(_align, *task, store, aligner): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures.pop(future), future.result()
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
-def _in_processes(
-    jobs: list[tuple[str, FrameSource, list[Clip]]], aligner: Aligner, processes: int
-) -> Iterator[tuple[str, _Done]]:
-    # Spawned, not forked: OpenCV's and torch's thread pools do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    start = functools.partial(cv2.setNumThreads, 1)
-    with ProcessPoolExecutor(min(processes, len(jobs)), context, start) as pool:
-        futures = {pool.submit(_align, frames, clips, aligner): name for name, frames, clips in jobs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # Frames are too small for OpenCV's threads to gain anything.
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
-def _align(frames: FrameSource, clips: list[Clip], aligner: Aligner) -> _Done:
-    """Homographies [T-1, 3, 3] of each clip's predecessors onto its newest frame."""
-    prepared: dict[int, Prepared | None] = {}
-    done = _Done({}, [], [], 0)
+def _align(
+    sequence: Sequence, newest_frames: list[int], store: HomographyStore, aligner: Aligner
+) -> tuple[Homographies, Summary]:
+    """Homographies [len(newest_frames), T - 1, 3, 3] of the clips that end at these frames."""
+    summary = Summary()
+    window: dict[int, Prepared | None] = {}
 
-    def prepare(position: int) -> Prepared | None:
-        if position not in prepared:
+    def prepared(index: int) -> Prepared | None:
+        if index not in window:
             try:
-                prepared[position] = aligner.prepare(frames.read(position))
+                window[index] = aligner.prepare(sequence.frames.read(index))
             except DataError as error:
-                prepared[position] = None
-                done.bad.append(str(error))
-        return prepared[position]
+                window[index] = None
+                where = sequence.frames.where(index)
+                summary.problems.append(str(error) if where in str(error) else f"{where}: {error}")
+        return window[index]
 
-    for newest, older in clips:
-        prepared = {position: kept for position, kept in prepared.items() if position >= older[0]}
-        found: dict[int, Homographies] = {newest: np.eye(3, dtype=np.float32)}
-        for position in older:
-            if position in found:
-                continue
-            a, b = prepare(position), prepare(newest)
-            found[position] = np.eye(3, dtype=np.float32)
-            if a is not None and b is not None:
-                done.pairs += 1
-                found[position], cause = aligner.register(a, b)
-                if cause is not None:
-                    done.causes.append(cause)
-        done.homographies[newest] = np.stack([found[position] for position in older])
-    return done
+    rows = np.empty((len(newest_frames), store.num_frames - 1, 3, 3), np.float32)
+    for row, newest in zip(rows, newest_frames, strict=True):
+        clip = sequence.clip_indices(newest, store.num_frames, store.stride)[:-1]
+        for index in [index for index in window if index < min(clip, default=newest)]:
+            del window[index]
+        found = {newest: np.eye(3, dtype=np.float32)}
+        for index in clip:
+            if index not in found:
+                found[index] = _pair(prepared(index), prepared(newest), aligner, sequence, newest, summary)
+        row[:] = [found[index] for index in clip]
+    return rows, summary
+
+
+def _pair(
+    frame: Prepared | None,
+    newest: Prepared | None,
+    aligner: Aligner,
+    sequence: Sequence,
+    index: int,
+    summary: Summary,
+) -> Homographies:
+    summary.pairs += 1
+    identity = np.eye(3, dtype=np.float32)
+    if frame is None or newest is None:
+        summary.skipped += 1
+        return identity
+    try:
+        homography, cause = aligner.register(frame, newest)
+    except DataError as error:
+        summary.skipped += 1
+        summary.problems.append(f"{sequence.frames.where(index)}: {error}")
+        return identity
+    if cause is not None:
+        summary.fallbacks[cause] = summary.fallbacks.get(cause, 0) + 1
+    return homography
+
+
+def _missing(sequence: Sequence, stored: Homographies | None) -> list[int]:
+    return [int(t) for t in sequence.indices if stored is None or np.isnan(stored[t]).any()]
+
+
+def _segments(sequence: Sequence) -> int:
+    """A checksum of the cuts of a recording: clips differ when these do."""
+    return zlib.crc32(np.ascontiguousarray(sequence.segment_start, np.int64).tobytes())

@@ -1,129 +1,196 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import pickle
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
 
 from tdcnet.data.alignment import Aligner
 from tdcnet.data.errors import DataError
 from tdcnet.data.homographies import HomographyStore, align_sequences
 from tdcnet.data.sequence import Sequence
 
-STEP = np.array([1.5, -0.75])  # px the background moves from frame to frame
+STEP = (2, -1)  # px that the scene moves from frame to frame
+TEXTURE = cv2.GaussianBlur(np.random.default_rng(0).standard_normal((192, 256)), (0, 0), 2)
+TEXTURE = (128 + 30 * TEXTURE / TEXTURE.std()).clip(0, 255).astype(np.uint8)
 
 
 @dataclass
 class Pan:
-    """Frames cut from one textured scene, each ``STEP`` further; frame ``bad`` cannot be read."""
+    """Frames cut out of one texture, some of them bad."""
 
-    count: int = 12
-    bad: int | None = None
+    count: int
+    bad: tuple[int, ...] = ()
+    reads: list[int] = field(default_factory=list)
 
-    def __len__(self) -> int:
+    def __len__(self):
         return self.count
 
-    def where(self, index: int) -> str:
-        return f"frame {index}"
+    def read(self, index):
+        self.reads.append(index)
+        if index in self.bad:
+            raise DataError(f"{self.where(index)}: cannot be decoded")
+        x, y = 100 - STEP[0] * index, 20 - STEP[1] * index
+        return TEXTURE[y : y + 128, x : x + 128].copy()
 
-    def read(self, index: int) -> np.ndarray:
-        if index == self.bad:
-            raise DataError(f"frame {index} is broken")
-        scene = cv2.GaussianBlur(np.random.default_rng(0).standard_normal((160, 200)), (0, 0), 2)
-        scene = (128 + 40 * scene / scene.std()).clip(0, 255).astype(np.float32)
-        shift = np.array([[1, 0, -20 + index * STEP[0]], [0, 1, -20 + index * STEP[1]]])
-        return cv2.warpAffine(scene, shift, (128, 96), flags=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+    def where(self, index):
+        return f"pan.mp4#{index}"
 
 
-def sequence(name="pan", bad=None, indices=None):
-    n = 12
+def sequence(name="pan", count=12, indices=None, bad=(), cut=0):
+    starts = np.where(np.arange(count) < cut, 0, cut)
     return Sequence(
-        name=name,
-        frames=Pan(n, bad),
-        boxes=[np.zeros((0, 4), np.float32)] * n,
-        labels=[np.zeros(0, np.int64)] * n,
-        indices=np.arange(n) if indices is None else np.array(indices),
-        segment_start=np.zeros(n, np.int64),
+        name,
+        Pan(count, bad),
+        [np.zeros((0, 4), np.float32)] * count,
+        [np.zeros(0, np.int64)] * count,
+        np.arange(count) if indices is None else np.array(indices),
+        starts,
     )
 
 
-@pytest.fixture
-def store(tmp_path):
-    return HomographyStore(tmp_path, num_frames=3, stride=2)
+def align(sequences, store, processes=1, model="translation"):
+    return align_sequences(sequences, store, Aligner(model), processes=processes, progress=False)
 
 
-def align(sequences, store, processes=1):
-    return align_sequences(sequences, store, Aligner(), processes=processes, progress=False)
-
-
-def test_homographies_follow_the_known_motion(store):
-    summary = align([sequence()], store)
-    for newest, older in ((8, [4, 6]), (1, [0, 0]), (3, [0, 1])):
-        found = HomographyStore(store.root, 3, 2).get(sequence(), newest)
-        assert found is not None and found.shape == (3, 3, 3)
-        for homography, position in zip(found[:2], older, strict=True):
-            moved = homography @ np.array([64, 48, 1])
-            assert_allclose(moved[:2] / moved[2] - (64, 48), (newest - position) * STEP, atol=0.15)
-        assert_allclose(found[2], np.eye(3))
-    # Of 12 frames: the first has no predecessor, the next two (one and two frames in) only the first frame once.
+def test_homographies_lead_from_each_frame_to_the_newest(tmp_path):
+    clip, store = sequence(), HomographyStore(tmp_path, 3, 2)
+    summary = align([clip], store)
+    assert (tmp_path / "pan_T3_s2.npz").is_file()
+    expected = [[4 * STEP[0], 4 * STEP[1]], [2 * STEP[0], 2 * STEP[1]], [0, 0]]
+    found = store.get(clip, 9)
+    assert found.dtype == np.float32
+    assert found.shape == (3, 3, 3)
+    np.testing.assert_allclose(found[:, :2, 2], expected, atol=0.15)
+    np.testing.assert_array_equal(found[-1], np.eye(3))
+    # Clips at 0 and 1 are one frame repeated and so on: 0: none, 1: 0, 2: 0, 3: 0 and 1, 4: 0 and 2, ... 11: 7 and 9.
     assert summary.pairs == 0 + 1 + 1 + 9 * 2
-    assert not summary.unregistered and not summary.bad_frames
+    assert sorted(clip.frames.reads) == list(range(12))
+    assert summary.skipped == 0
+    assert summary.pairs_per_second > 0
 
 
-def test_second_run_does_nothing_and_a_lost_file_is_made_again(store):
-    both = [sequence("a"), sequence("b")]
-    align(both, store)
-    fresh = HomographyStore(store.root, 3, 2)
-    assert align(both, fresh).pairs == 0
-    before = fresh.path(both[0]).read_bytes()
-    fresh.path(both[1]).unlink()
-    again = HomographyStore(store.root, 3, 2)
-    assert align(both, again).pairs == 20
-    assert again.path(both[0]).read_bytes() == before
+def test_clips_stay_within_their_segment(tmp_path):
+    clip, store = sequence(cut=6), HomographyStore(tmp_path, 3, 1)
+    summary = align([clip], store)
+    np.testing.assert_array_equal(store.get(clip, 6), [np.eye(3)] * 3)
+    np.testing.assert_allclose(store.get(clip, 7)[:, :2, 2], [STEP, STEP, [0, 0]], atol=0.15)
+    assert summary.pairs == 2 * (0 + 1 + 4 * 2)
 
 
-def test_damaged_and_foreign_files_count_as_absent(store):
-    align([sequence()], store)
-    path = store.path(sequence())
-    assert HomographyStore(store.root, 3, 2, tag="another aligner").get(sequence(), 8) is None
-    path.write_bytes(path.read_bytes()[:200])
-    assert HomographyStore(store.root, 3, 2).get(sequence(), 8) is None
-    assert HomographyStore(store.root, 5, 1).get(sequence(), 8) is None
+def test_a_second_run_does_nothing_and_a_deleted_file_is_redone(tmp_path):
+    clips, store = [sequence("a"), sequence("b")], HomographyStore(tmp_path, 3, 1)
+    first = align(clips, store)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(stamps) == 2
+    assert align(clips, store).pairs == 0
+    store.path(clips[0]).unlink()
+    assert align(clips, store).pairs == first.pairs / 2
+    assert store.path(clips[0]).is_file()
+    assert store.path(clips[1]).stat().st_mtime_ns == stamps[store.path(clips[1])]
 
 
-def test_frames_outside_the_split_are_added_later(store):
-    align([sequence(indices=[8])], store)
-    assert store.get(sequence(), 7) is None
-    first = store.get(sequence(), 8)
-    align([sequence(indices=[7, 8])], store)
-    assert store.get(sequence(), 7) is not None
-    assert_allclose(store.get(sequence(), 8), first)
+def test_frames_of_another_split_are_added(tmp_path):
+    train, val = sequence(indices=[0, 1, 2, 3, 4, 5]), sequence(indices=[6, 7, 8])
+    store = HomographyStore(tmp_path, 3, 1)
+    align([train], store)
+    assert store.get(train, 7) is None
+    before = store.get(train, 4)
+    assert store.missing(val) == [6, 7, 8]
+    assert align([val], store).pairs == 6
+    assert store.get(val, 7) is not None
+    assert store.get(val, 9) is None
+    np.testing.assert_array_equal(store.get(train, 4), before)
 
 
-def test_a_bad_frame_costs_its_own_pairs_only(store):
-    summary = align([sequence(bad=4)], store)
-    assert summary.bad_frames == ["frame 4 is broken"]
-    assert_allclose(store.get(sequence(), 8)[0], np.eye(3))
-    moved = store.get(sequence(), 8)[1] @ np.array([64, 48, 1])
-    assert_allclose(moved[:2] / moved[2] - (64, 48), 2 * STEP, atol=0.15)
+def test_a_bad_frame_costs_its_pairs_only(tmp_path, caplog):
+    clip, store = sequence(bad=(6,)), HomographyStore(tmp_path, 3, 1)
+    with caplog.at_level(logging.WARNING):
+        summary = align([clip], store)
+    # 6 is the newest of one clip and history of the next two.
+    assert summary.skipped == 4
+    assert summary.problems == ["pan.mp4#6: cannot be decoded"]
+    assert "pan.mp4#6" in caplog.text
+    assert "4 skipped" in str(summary)
+    np.testing.assert_array_equal(store.get(clip, 6), [np.eye(3)] * 3)
+    np.testing.assert_allclose(store.get(clip, 7)[0, :2, 2], [2 * STEP[0], 2 * STEP[1]], atol=0.15)
+    np.testing.assert_array_equal(store.get(clip, 7)[1], np.eye(3))
+    assert store.missing(clip) == []
 
 
-def test_processes_give_what_one_gives(tmp_path, monkeypatch):
-    monkeypatch.setattr("tdcnet.data.homographies.SERIAL", 0)
-    both = [sequence("a"), sequence("b")]
-    one, two = HomographyStore(tmp_path / "1", 3, 2), HomographyStore(tmp_path / "2", 3, 2)
-    align(both, one)
-    summary = align(both, two, processes=2)
-    assert summary.pairs == 40
-    for s in both:
-        assert_allclose(two.load(s), one.load(s))
+def test_workers_give_what_one_process_gives(tmp_path):
+    clips = [sequence("a", 36, cut=10), sequence("b", bad=(3,))]
+    alone, together = HomographyStore(tmp_path / "1", 3, 1), HomographyStore(tmp_path / "2", 3, 1)
+    one, two = align(clips, alone), align(clips, together, processes=2)
+    assert (one.pairs, one.skipped, one.problems) == (two.pairs, two.skipped, two.problems)
+    for clip in clips:
+        np.testing.assert_array_equal(alone.load(clip), together.load(clip))
 
 
-def test_single_frames_need_no_homographies(tmp_path):
-    store = HomographyStore(tmp_path, 1, 1)
-    assert align([sequence()], store).pairs == 0
-    assert_allclose(
-        store.get(sequence(), 3) if store.load(sequence()) is not None else np.eye(3)[None], np.eye(3)[None]
-    )
+def test_a_long_sequence_is_split_among_workers_without_seams(tmp_path, monkeypatch):
+    whole, split, clip = HomographyStore(tmp_path / "1", 4, 2), HomographyStore(tmp_path / "2", 4, 2), sequence()
+    align([clip], whole)
+    monkeypatch.setattr("tdcnet.data.homographies._CHUNK", 5)
+    align([clip], split)
+    np.testing.assert_array_equal(whole.load(clip), split.load(clip))
+
+
+def test_homographies_of_another_aligner_are_rebuilt(tmp_path, caplog):
+    clip, store = sequence(), HomographyStore(tmp_path, 2, 1)
+    align([clip], store)
+    other = HomographyStore(tmp_path, 2, 1, Aligner("affine").tag)
+    with caplog.at_level(logging.WARNING):
+        assert other.get(clip, 5) is None
+    assert "made by aligner translation" in caplog.text
+    assert align([clip], store, model="affine").pairs == 11
+    assert HomographyStore(tmp_path, 2, 1, Aligner("affine").tag).get(clip, 5) is not None
+
+
+@pytest.mark.parametrize("damage", ["cut short", "other cuts", "other length"])
+def test_a_file_that_does_not_fit_is_told_and_rebuilt(tmp_path, caplog, damage):
+    clip = sequence()
+    align([clip], HomographyStore(tmp_path, 3, 1))
+    store = HomographyStore(tmp_path, 3, 1)
+    if damage == "cut short":
+        store.path(clip).write_bytes(store.path(clip).read_bytes()[:300])
+    else:
+        clip = sequence(cut=4) if damage == "other cuts" else sequence(count=11)
+    with caplog.at_level(logging.WARNING):
+        assert store.get(clip, 5) is None
+    assert "not used" in caplog.text
+    assert align([clip], store).pairs > 0
+    assert store.get(clip, 5) is not None
+
+
+def test_saving_is_all_or_nothing(tmp_path, monkeypatch):
+    clip, store = sequence(), HomographyStore(tmp_path, 2, 1)
+    align([clip], store)
+    before = store.load(clip)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        store.save(clip, np.zeros_like(before))
+    np.testing.assert_array_equal(store.load(clip), before)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_pickled_store_reads_the_same_files(tmp_path):
+    clip, store = sequence(), HomographyStore(tmp_path, 2, 1)
+    align([clip], store)
+    found = store.get(clip, 5)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).get(clip, 5), found)
+
+
+def test_wrong_arguments_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="stride 0"):
+        HomographyStore(tmp_path, 5, 0)
+    with pytest.raises(ValueError, match="processes is 0"):
+        align([sequence()], HomographyStore(tmp_path, 2, 1), processes=0)
+    with pytest.raises(ValueError, match=r"needs \(12, 1, 3, 3\)"):
+        HomographyStore(tmp_path, 2, 1).save(sequence(), np.zeros((3, 1, 3, 3), np.float32))
