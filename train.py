@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -25,6 +26,10 @@ from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.weights import CheckpointError
 from tdcnet.detection import NonFiniteLoss
+
+# Lightning's own affairs, or about settings that are meant.
+for message in (r"`isinstance\(treespec, LeafSpec\)` is deprecated", "The '.*' does not have many workers"):
+    warnings.filterwarnings("ignore", message)
 
 # What a user can mend: told in one message. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (DataError, CheckpointError, NonFiniteLoss, ReparamError, FileNotFoundError, ValueError)

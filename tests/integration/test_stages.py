@@ -122,7 +122,7 @@ def test_the_end_is_always_validated(run, limit):
     assert torch.load(parts["ckpt_path"], weights_only=True)["global_step"] == expected
 
 
-@pytest.mark.parametrize("group", ["module=published", "callbacks=early_stopping", "logger=csv", "logger=none"])
+@pytest.mark.parametrize("group", ["module=published", "callbacks=early_stopping", "logger=csv", "logger=none", "trainer.precision=bf16-mixed"])
 def test_groups_switch_freely(run, group):
     metrics, _ = run(group, "callbacks.progress_bar=null", "model.init=published")
     assert metrics["frames"] == 12
@@ -208,29 +208,42 @@ def test_reparam_needs_clips():
         Reparam("x", clips=0)
 
 
-def test_two_processes_train_and_give_the_same_figures_as_one(run, clips, tmp_path):
-    """`trainer=ddp` on two CPU processes through the command line, then one process on the checkpoint it wrote."""
+def command_line(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "train.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_two_processes_train_and_give_the_same_figures_as_one(clips, tmp_path):
+    """Two CPU processes through the command line; then one, which is given the checkpoint's path and nothing else."""
     from tests.integration.conftest import SMALL
 
-    command = [
-        sys.executable,
-        "train.py",
+    printed = command_line(
         *[o for o in SMALL if not o.startswith(("trainer=", "trainer.devices", "trainer.strategy"))],
         "trainer=ddp",
         "trainer.accelerator=cpu",
         "trainer.devices=2",
-        "trainer.strategy=ddp",
         f"dataset.root={clips}",
-        f"paths.cache_dir={clips.parent / 'cache'}",
-        f"hydra.run.dir={tmp_path / 'ddp'}",
+        f"dataset.homography_dir={tmp_path / 'homographies'}",
+        f"hydra.run.dir={tmp_path / 'two'}",
         "dataset.eval_batch_size=5",  # 12 frames: the sampler repeats some to fill both processes' batches
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("metrics in") == 1, "the first process speaks for all"
-    found = json.loads((tmp_path / "ddp" / "metrics.json").read_text())
-    metrics, _ = run("stage=eval", f"ckpt_path={tmp_path / 'ddp' / 'checkpoints' / 'best.ckpt'}")
-    assert found["frames"] == 12
-    for key, value in metrics.items():
-        if math.isfinite(value):
-            assert found[key] == pytest.approx(value, abs=1e-6), key
+    )
+    assert printed.count("metrics in") == 1, "the first process speaks for all"
+    checkpoint = tmp_path / "two" / "checkpoints" / "best.ckpt"
+    command_line("stage=eval", f"ckpt_path={checkpoint}", f"hydra.run.dir={tmp_path / 'one'}")
+    two, one = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("two", "one"))
+    assert one["frames"] == 12 and set(one) == set(two)
+    for key, value in one.items():
+        assert two[key] == pytest.approx(value, abs=1e-6), key
+
+
+def test_a_user_error_is_one_message_without_a_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "train.py", f"dataset.root={tmp_path / 'none'}", f"hydra.run.dir={tmp_path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 1
+    assert "error: " in done.stderr and "data/README.md" in done.stderr and "Traceback" not in done.stderr
