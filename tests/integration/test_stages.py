@@ -122,7 +122,10 @@ def test_the_end_is_always_validated(run, limit):
     assert torch.load(parts["ckpt_path"], weights_only=True)["global_step"] == expected
 
 
-@pytest.mark.parametrize("group", ["module=published", "callbacks=early_stopping", "logger=csv", "logger=none", "trainer.precision=bf16-mixed"])
+@pytest.mark.parametrize(
+    "group",
+    ["module=published", "callbacks=early_stopping", "logger=csv", "logger=none", "trainer.precision=bf16-mixed"],
+)
 def test_groups_switch_freely(run, group):
     metrics, _ = run(group, "callbacks.progress_bar=null", "model.init=published")
     assert metrics["frames"] == 12
@@ -209,7 +212,9 @@ def test_reparam_needs_clips():
 
 
 def command_line(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "train.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(
+        [sys.executable, "train.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout
 
