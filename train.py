@@ -28,7 +28,11 @@ from tdcnet.deploy.weights import CheckpointError
 from tdcnet.detection import NonFiniteLoss
 
 # Lightning's own affairs, or about settings that are meant.
-for message in (r"`isinstance\(treespec, LeafSpec\)` is deprecated", "The '.*' does not have many workers"):
+for message in (
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    "The '.*' does not have many workers",
+    "Using `DistributedSampler` with the dataloaders",  # figures count each frame once all the same
+):
     warnings.filterwarnings("ignore", message)
 
 # What a user can mend: told in one message. Anything else is a fault of ours and keeps its traceback.

@@ -121,7 +121,9 @@ def predict(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | N
 
 
 def demo(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
-    """Train, evaluate, deploy and predict one unseen clip, each in a folder of its own below the run's."""
+    """Train, evaluate, deploy and predict one unseen clip, each in a folder of its own below the run's; one process."""
+    for key, value in {"devices": 1, "num_nodes": 1, "strategy": "auto"}.items():
+        OmegaConf.update(cfg.trainer, key, value, force_add=True)
     output = Path(cfg.paths.output_dir)
 
     def step(number: int, title: str, name: str) -> DictConfig:
@@ -133,8 +135,6 @@ def demo(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     metrics, parts = train(
         step(1, "training on made-up clips, then evaluation on unseen sequences", "train"), overrides
     )
-    if not parts["trainer"].is_global_zero:
-        return metrics, parts  # the rest is for one process
     checkpoint = parts["ckpt_path"]
     weights = read_weights(checkpoint)
     _, deployed = deploy(step(2, "re-parameterisation and export", "deploy"), overrides, weights)

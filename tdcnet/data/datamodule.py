@@ -237,7 +237,7 @@ class ClipDataModule(pl.LightningDataModule):
         processes = self.trainer.world_size if self.trainer is not None else 1
         if self.batch_size % processes:
             raise ValueError(
-                f"dataset.batch_size is {self.batch_size}, over {processes} processes; make it a multiple of their number"
+                f"dataset.batch_size is {self.batch_size} over {processes} processes; make it a multiple of those"
             )
         drop_last = len(sampler) >= self.batch_size
         return self._loader(dataset, self.batch_size // processes, sampler=sampler, drop_last=drop_last)

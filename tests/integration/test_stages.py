@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -252,3 +251,21 @@ def test_a_user_error_is_one_message_without_a_traceback(tmp_path):
     )
     assert done.returncode == 1
     assert "error: " in done.stderr and "data/README.md" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_demo_runs_all_its_stages(clips, tmp_path):
+    """As `make demo` does, on tiny clips."""
+    from tests.integration.conftest import SMALL
+
+    small = [o for o in SMALL if not o.startswith(("dataset=", "model=", "trainer=", "trainer.devices", "trainer.str"))]
+    printed = command_line(
+        "+experiment=demo", *small, f"dataset.root={clips}", f"paths.cache_dir={tmp_path}", f"hydra.run.dir={tmp_path}"
+    )
+    assert "at 0.1 false alarms per frame on sequences it never saw" in printed
+    for path in (
+        "train/metrics.json",
+        "deploy/deploy/model.safetensors",
+        "eval/metrics.json",
+        "predict/predictions/4.mp4",
+    ):
+        assert (tmp_path / path).is_file(), path
