@@ -97,7 +97,7 @@ def _grey(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return grey
 
 
-def _join_branches(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _join_branches(state: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
     """Three published branches -> the stacked kernel and batch norm of RepConv3D (short, mid, long; interleaved)."""
     joined = {}
     for name, value in state.items():
@@ -109,7 +109,8 @@ def _join_branches(state: dict[str, Tensor]) -> dict[str, Tensor]:
             branches = []
             for published in BRANCHES.values():
                 if (key := f"{part[1]}.{published}.{tail}") not in state:
-                    raise KeyError(f"tensor {key} is missing: a RepConv3D needs its short, mid and long branch")
+                    missing = names[name].replace(".s_tdc.", f".{published}.")
+                    raise KeyError(f"tensor {missing} is missing: a RepConv3D needs its short, mid and long branch")
                 branches.append(state[key])
             if tail == "0.conv.weight":
                 joined[f"{part[1]}.weight"] = torch.stack(branches, dim=1)
@@ -144,7 +145,7 @@ def convert(state_dict: Mapping[str, Tensor], in_channels: int = 1) -> dict[str,
     classes = published["head.cls_preds.0.bias"].numel() if "head.cls_preds.0.bias" in published else 1
     model = tdcnet(num_classes=classes, in_channels=in_channels)
     if any("_tdc." in name.removeprefix("backbone_tdc.") for name in ours):
-        ours = _join_branches(ours)
+        ours = _join_branches(ours, names)
     else:
         ours = {DEPLOYED.sub(r"\1.\2", name): value for name, value in ours.items()}
         names |= {DEPLOYED.sub(r"\1.\2", new): name for new, name in names.items()}
