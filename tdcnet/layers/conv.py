@@ -77,15 +77,18 @@ def temporal_conv3d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size
     t_in, step = x.shape[2], stride[0]
     if t_in > 5:
         return F.conv3d(x, weight, bias, stride, (2, 1, 1), groups=groups)
+    y = F.conv2d(x.flatten(1, 2), *frame_kernels(weight, bias, t_in, step), stride[1:], 1, groups=groups)
+    return y.unflatten(1, (-1, (t_in - 1) // step + 1))
+
+
+def frame_kernels(weight: Tensor, bias: Tensor | None, t_in: int, step: int) -> tuple[Tensor, Tensor | None]:
+    """Kernels [O, I, 5, 3, 3] over time as 2D kernels [O * T', I * T, 3, 3] over ``t_in`` frames, every ``step``-th."""
     t_out = (t_in - 1) // step + 1
-    tap = torch.arange(t_in, device=x.device)[None] - step * torch.arange(t_out, device=x.device)[:, None] + 2
+    tap = torch.arange(t_in, device=weight.device)[None] - step * torch.arange(t_out, device=weight.device)[:, None] + 2
     tap = tap.where((tap >= 0) & (tap < 5), 5)  # tap 5 is a zero put behind the kernel
-    band = F.pad(weight, (0, 0, 0, 0, 0, 1))[:, :, tap]  # [O, C / groups, T', T, 3, 3]
-    band = band.transpose(1, 2).flatten(2, 3).flatten(0, 1)  # [O * T', C / groups * T, 3, 3]
-    if bias is not None:
-        bias = bias.repeat_interleave(t_out)
-    y = F.conv2d(x.flatten(1, 2), band, bias, stride[1:], 1, groups=groups)
-    return y.unflatten(1, (-1, t_out))
+    band = F.pad(weight, (0, 0, 0, 0, 0, 1))[:, :, tap]  # [O, I, T', T, 3, 3]
+    band = band.transpose(1, 2).flatten(2, 3).flatten(0, 1)
+    return band, None if bias is None else bias.repeat_interleave(t_out)
 
 
 def triple(stride: int | Size3) -> Size3:

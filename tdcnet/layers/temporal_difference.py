@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.conv import Size3, temporal_conv3d, triple
+from tdcnet.layers.conv import Size3, frame_kernels, temporal_conv3d, triple
 
 Branch = Literal["short", "mid", "long"]
 KERNEL = (5, 3, 3)
@@ -130,15 +130,21 @@ class RepConv3D(nn.Module):
         """Whether :meth:`fold` has been called."""
         return self.bias is not None
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Kernel [O, C / groups, 5, 3, 3] and bias [O] that compute this block in eval mode, before ReLU."""
+    def folded(self, mean: Tensor | None = None, var: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Kernel [O, C / groups, 5, 3, 3] and bias [O] that compute this block in eval mode, before ReLU.
+
+        Args:
+            mean, var: statistics [O * K] to normalise with; the running ones unless given.
+        """
         if self.bias is not None:
             return self.weight, self.bias
         out, k = self.weight.shape[:2]
         norm = self.norm
-        assert norm.running_mean is not None and norm.running_var is not None
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        shift = (norm.bias - norm.running_mean * scale).view(out, k).sum(1)
+        mean = norm.running_mean if mean is None else mean
+        var = norm.running_var if var is None else var
+        assert mean is not None and var is not None
+        scale = norm.weight * torch.rsqrt(var + norm.eps)
+        shift = (norm.bias - mean * scale).view(out, k).sum(1)
         # One contraction: the matrices weighted by the scales, so the stacked kernels never exist.
         mix = torch.einsum("ob,bkt->obkt", scale.view(out, k), self.matrices.to(scale.dtype))
         return torch.einsum("obkt,obityx->oikyx", mix, self.weight), shift
@@ -148,8 +154,44 @@ class RepConv3D(nn.Module):
             kernel, bias = self.folded()
             return F.relu(temporal_conv3d(x, kernel, bias, self.stride, self.groups))
         kernels = _difference_kernels(self.weight, self.matrices).flatten(0, 1)  # [O*K, C/groups, 5, 3, 3]
+        if self._sees_data(x):
+            kernel, bias = self.folded(*self._batch_statistics(x, kernels))
+            return F.relu(temporal_conv3d(x, kernel, bias, self.stride, self.groups))
         y = self.norm(temporal_conv3d(x, kernels, None, self.stride, self.groups))
         return F.relu(y.unflatten(1, (-1, len(self.branches))).sum(2))
+
+    def _sees_data(self, x: Tensor) -> bool:
+        """Whether this is a stem in training: the branches' statistics then follow from those of the input."""
+        plain = type(self.norm) is nn.BatchNorm3d and self.norm.momentum is not None  # not SyncBatchNorm
+        return plain and self.training and not x.requires_grad and self.groups == 1 and x.shape[2] <= 5
+
+    def _batch_statistics(self, x: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance [O * K] of the stacked convolution's output, which is never formed; updates the running ones.
+
+        The output is linear in the input's 3x3 patches, so its mean and variance follow from theirs. In float64: the
+        differences of frames are small against the frames.
+        """
+        with torch.no_grad():
+            patches = F.unfold(x.flatten(1, 2), 3, padding=1, stride=self.stride[1:])  # [B, C * T * 9, L]
+            patches = patches.transpose(0, 1).flatten(1).double()
+            centre = patches.mean(1)
+            patches -= centre[:, None]
+            covariance = patches @ patches.T / patches.shape[1]
+        band, _ = frame_kernels(kernels, None, x.shape[2], self.stride[0])
+        rows = band.flatten(1).double()  # [O * K * T', C * T * 9]
+        means = (rows @ centre).view(len(kernels), -1)
+        mean = means.mean(1)
+        var = ((rows @ covariance) * rows).sum(1).view(len(kernels), -1).mean(1) + means.var(1, correction=0)
+        norm = self.norm
+        assert norm.momentum is not None and norm.running_mean is not None and norm.running_var is not None
+        assert norm.num_batches_tracked is not None
+        with torch.no_grad():
+            count = patches.shape[1] * means.shape[1]
+            norm.num_batches_tracked.add_(1)
+            norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+            unbiased = var * (count / max(1, count - 1))
+            norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
+        return mean.to(kernels.dtype), var.to(kernels.dtype)
 
     @torch.no_grad()
     def fold(self) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -78,6 +80,27 @@ def test_stacked_branches_equal_separate_ones(groups, branches):
             conv(clip), None, None, block.norm.weight[i::k], block.norm.bias[i::k], training=True
         )
     assert_close(block(clip), F.relu(expected), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("frames", "stride"), [(5, (1, 2, 2)), (5, 2), (3, 1), (1, 1)])
+def test_stem_takes_its_statistics_from_the_input(frames, stride):
+    """A stem's shortcut in training against the stacked convolution, which runs when the input wants a gradient."""
+    torch.manual_seed(0)
+    short = randomise_norms(RepConv3D(2, 4, stride)).train()
+    explicit = copy.deepcopy(short)
+    # A bright scene that hardly changes: the differences are a thousandth of the frames.
+    clip = (
+        0.5 + 0.5 * torch.rand(3, 2, 1, 10, 12).expand(-1, -1, frames, -1, -1) + 1e-3 * torch.rand(3, 2, frames, 10, 12)
+    )
+    outputs = [short(clip), explicit(clip.clone().requires_grad_())]
+    weights = torch.rand_like(outputs[0])
+    for output in outputs:
+        (output * weights).sum().backward()
+    assert_close(outputs[0], outputs[1], atol=2e-4, rtol=1e-4)
+    for (name, a), b in zip(short.named_parameters(), explicit.parameters(), strict=True):
+        assert_close(a.grad, b.grad, atol=1e-3 * float(b.grad.abs().max()), rtol=0, msg=lambda m, n=name: f"{n}: {m}")
+    for (name, a), b in zip(short.named_buffers(), explicit.buffers(), strict=True):
+        assert_close(a, b, atol=1e-6, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.mark.parametrize("frames", range(1, 8))
