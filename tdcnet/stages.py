@@ -43,6 +43,10 @@ OmegaConf.register_new_resolver("count", len, replace=True)
 NOT_INHERITED = ("stage", "ckpt_path", "source", "trainer", "logger", "callbacks", "paths", "hydra", "seed")
 
 
+FROM_CHECKPOINT = ("eval", "deploy", "predict")
+"""Stages that take ``ckpt_path`` and its weights."""
+
+
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     """Runs the stage that the config names.
 
@@ -50,12 +54,13 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         cfg: the composed config.
         overrides: of the command line; they go into checkpoints, so that one alone can be evaluated later.
     """
-    weights = None
-    if cfg.ckpt_path is not None and cfg.stage.name in ("eval", "deploy", "predict"):
-        weights = read_weights(cfg.ckpt_path)
-        cfg, overrides = _inherit(cfg, weights, list(overrides))
     stage: Callable[..., Results] = hydra.utils.get_method(cfg.stage._target_)
-    return stage(cfg, overrides, weights) if cfg.stage.name in ("eval", "deploy", "predict") else stage(cfg, overrides)
+    if cfg.stage.name not in FROM_CHECKPOINT:
+        return stage(cfg, overrides)
+    if cfg.ckpt_path is None:
+        raise ValueError(f"stage={cfg.stage.name} needs ckpt_path=CHECKPOINT")
+    weights = read_weights(cfg.ckpt_path)
+    return stage(*_inherit(cfg, weights, list(overrides)), weights)
 
 
 # -- the stages -------------------------------------------------------------------------------------------------------
@@ -85,19 +90,19 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     return metrics, {**parts, "ckpt_path": best or None}
 
 
-def evaluate(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | None = None) -> Results:
+def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights) -> Results:
     """Evaluates ``ckpt_path`` on the validation split."""
-    parts = _build(cfg, overrides, _needed(cfg, weights))
+    parts = _build(cfg, overrides, weights)
     parts["trainer"] = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA))
     return _validate(cfg, parts["trainer"], parts), parts
 
 
-def deploy(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | None = None) -> Results:
+def deploy(cfg: DictConfig, overrides: Sequence[str], weights: Weights) -> Results:
     """Re-parameterises ``ckpt_path``, evaluates it, and exports it to the run's ``deploy`` folder."""
-    parts = _build(cfg, overrides, _needed(cfg, weights))
+    parts = _build(cfg, overrides, weights)
     folder = Path(cfg.paths.output_dir) / "deploy"
     reparam = Reparam(str(folder), cfg.stage.tolerance, cfg.stage.clips)
-    parts["trainer"] = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[reparam], single=True)
+    parts["trainer"] = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[reparam])
     metrics = _validate(cfg, parts["trainer"], parts)
     _say(
         f"exported to [bold]{folder}[/]: {', '.join(sorted(p.name for p in folder.iterdir()))}; raw outputs differ by "
@@ -106,15 +111,15 @@ def deploy(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | No
     return metrics, {**parts, "folder": folder, "difference": reparam.difference}
 
 
-def predict(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | None = None) -> Results:
+def predict(cfg: DictConfig, overrides: Sequence[str], weights: Weights) -> Results:
     """Runs ``ckpt_path`` on ``source``, a video or a folder of images."""
     if cfg.source is None:
         raise ValueError("stage=predict needs source=VIDEO or source=FOLDER")
-    parts = _build(cfg, overrides, _needed(cfg, weights))
+    parts = _build(cfg, overrides, weights)
     loader = parts["datamodule"].loader_of(cfg.source)
     folder = Path(cfg.paths.output_dir) / "predictions"
     writer = PredictionWriter(str(folder), cfg.stage.fps, cfg.stage.draw_threshold, cfg.stage.sheet)
-    trainer = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[writer], single=True)
+    trainer = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[writer])
     trainer.predict(parts["module"], loader, return_predictions=False)
     _say("wrote " + ", ".join(f"[bold]{path}[/]" for path in writer.files))
     return {}, {**parts, "trainer": trainer, "files": writer.files}
@@ -122,8 +127,6 @@ def predict(cfg: DictConfig, overrides: Sequence[str] = (), weights: Weights | N
 
 def demo(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     """Train, evaluate, deploy and predict one unseen clip, each in a folder of its own below the run's; one process."""
-    for key, value in {"devices": 1, "num_nodes": 1, "strategy": "auto"}.items():
-        OmegaConf.update(cfg.trainer, key, value, force_add=True)
     output = Path(cfg.paths.output_dir)
 
     def step(number: int, title: str, name: str) -> DictConfig:
@@ -185,13 +188,10 @@ def _load(module: DetectionModule, weights: Weights, where: object) -> None:
     module.model = load_into(module.model, weights, where)
 
 
-def _trainer(
-    cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequence[pl.Callback] = (), single: bool = False
-) -> pl.Trainer:
+def _trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequence[pl.Callback] = ()) -> pl.Trainer:
     """The configured trainer with the configured callbacks, ``extra`` ones, and none of the types in ``without``.
 
-    Args:
-        single: one process on one device, whatever is configured.
+    A stage marked ``single`` gets one process on one device, whatever is configured.
     """
     logger = instantiate(cfg.logger) if cfg.get("logger") else False
     if not logger:
@@ -202,7 +202,7 @@ def _trainer(
         cfg.trainer,
         logger=logger,
         callbacks=[*callbacks, *extra],
-        **({"devices": 1, "num_nodes": 1, "strategy": "auto"} if single else {}),
+        **({"devices": 1, "num_nodes": 1, "strategy": "auto"} if cfg.stage.get("single") else {}),
         enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
         enable_model_summary=False,
         _convert_="all",
@@ -238,14 +238,6 @@ def _pretrain_backbones(cfg: DictConfig, module: DetectionModule, datamodule: Cl
             _load(alone, read_weights(best), best)
         getattr(model, f"backbone_{stream}").load_state_dict(getattr(alone.model, f"backbone_{stream}").state_dict())
     module.freeze_part("backbone_2d", "backbone_3d")
-
-
-def _needed(cfg: DictConfig, weights: Weights | None) -> Weights:
-    if weights is not None:
-        return weights
-    if cfg.ckpt_path is None:
-        raise ValueError(f"stage={cfg.stage.name} needs ckpt_path=CHECKPOINT")
-    return read_weights(cfg.ckpt_path)
 
 
 def _existing(path: str | None) -> str | None:
