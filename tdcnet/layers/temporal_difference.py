@@ -166,7 +166,7 @@ class RepConv3D(nn.Module):
         return plain and self.training and not x.requires_grad and self.groups == 1 and x.shape[2] <= 5
 
     def _batch_statistics(self, x: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance [O * K] of the stacked convolution's output, which is never formed; updates the running ones.
+        """Mean and variance [O * K] of the stacked convolution's output, without forming it; updates the running ones.
 
         The output is linear in the input's 3x3 patches, so its mean and variance follow from theirs. In float64: the
         differences of frames are small against the frames.
