@@ -1,4 +1,4 @@
-"""Which detection found which target: one-to-one by the distance of their centres.
+"""Which detection found which target, one to one, by one of the rules of ``rules.py``.
 
 The functions work on :class:`Frames`, the detections and targets of many frames in columns, because a loop over
 frames with one target and a handful of detections each spends its time on calls and not on counting.
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from tdcnet.metrics.rules import Rule, within
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -180,33 +182,36 @@ def match_centres(
         ],
         [{"boxes": target_boxes, "labels": torch.zeros(m) if target_labels is None else target_labels}],
     )
-    return torch.from_numpy(match_frames(frames, distance, within_class=pred_labels is not None))
+    return torch.from_numpy(match_frames(frames, within(distance), within_class=pred_labels is not None))
 
 
 def match_frames(
-    frames: Frames, distance: float = 3.0, order: Literal["nearest", "score"] = "nearest", within_class: bool = False
+    frames: Frames,
+    rule: Rule | None = None,
+    order: Literal["nearest", "score"] = "nearest",
+    within_class: bool = False,
 ) -> Ints:
-    """Pairs detections with targets in every frame, one-to-one, centres within ``distance`` px (limit included).
+    """Pairs detections with targets in every frame, one-to-one.
 
     Args:
         frames: F frames with D detections and G targets.
-        distance: limit in px.
-        order: ``"nearest"`` takes the nearest pair first. ``"score"`` lets the detections choose in descending order
-            of score, each the nearest target still free: then a higher threshold never changes the hits above it.
-            Equal scores choose nearest pair first.
+        rule: which pairs may match, and at what cost; ``within(3.0)`` unless given.
+        order: ``"nearest"`` takes the cheapest pair first. ``"score"`` lets the detections choose in descending order
+            of score, each the cheapest target still free: then a higher threshold never changes the hits above it.
+            Equal scores choose cheapest pair first.
         within_class: only pairs of one class match.
 
     Returns:
         [D], the index (0..G-1) of the target that each detection hits, -1 for none.
     """
-    chunks = list(_pairs_within(frames, distance, within_class))
+    chunks = list(_pairs(frames, rule or within(), within_class))
     match = np.full(len(frames.pred_frames), -1, dtype=np.int64)
     if not chunks:
         return match
-    pred, target, squared = (np.concatenate(column) for column in zip(*chunks, strict=True))
+    pred, target, cost = (np.concatenate(column) for column in zip(*chunks, strict=True))
     descending = -frames.pred_scores[pred]
     # np.lexsort sorts by its last key first.
-    keys = (target, pred, descending, squared) if order == "nearest" else (target, pred, squared, descending)
+    keys = (target, pred, descending, cost) if order == "nearest" else (target, pred, cost, descending)
     ranked = np.lexsort(keys)
     taken = bytearray(len(frames.target_frames))
     used = bytearray(len(match))
@@ -217,10 +222,8 @@ def match_frames(
     return match
 
 
-def _pairs_within(frames: Frames, distance: float, within_class: bool) -> Iterator[tuple[Ints, Ints, Floats]]:
-    """Detection, target and squared distance of the pairs of one frame not farther apart than ``distance``."""
-    pred_xy = (frames.pred_boxes[:, :2] + frames.pred_boxes[:, 2:]) / 2
-    target_xy = (frames.target_boxes[:, :2] + frames.target_boxes[:, 2:]) / 2
+def _pairs(frames: Frames, rule: Rule, within_class: bool) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """Detection, target and cost of the pairs of one frame that may match."""
     first = np.searchsorted(frames.target_frames, frames.pred_frames, side="left")
     count = np.searchsorted(frames.target_frames, frames.pred_frames, side="right") - first
     ends = np.cumsum(count)
@@ -232,11 +235,10 @@ def _pairs_within(frames: Frames, distance: float, within_class: bool) -> Iterat
             continue
         before = np.repeat(ends[some] - count[some] - (ends[some[0]] - count[some[0]]), count[some])
         target = first[pred] + np.arange(len(pred)) - before
-        squared = ((pred_xy[pred] - target_xy[target]) ** 2).sum(axis=1)
-        near = squared <= distance**2
+        fits, cost = rule(frames.pred_boxes[pred], frames.target_boxes[target])
         if within_class:
-            near &= frames.pred_labels[pred] == frames.target_labels[target]
-        yield pred[near], target[near], squared[near]
+            fits &= frames.pred_labels[pred] == frames.target_labels[target]
+        yield pred[fits], target[fits], cost[fits]
 
 
 def _column(dicts: Sequence[Mapping[str, Tensor]], key: str) -> Floats:

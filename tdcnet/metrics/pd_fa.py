@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from tdcnet.metrics.matching import Bools, Floats, Frames, match_frames
+from tdcnet.metrics.rules import Rule, within
 
 BUDGETS = (1.0, 0.1, 0.05)
 
@@ -30,7 +31,7 @@ class Counts:
     empty_frames: int
 
 
-def count(frames: Frames, score_threshold: float = 0.5, distance: float = 3.0, within_class: bool = False) -> Counts:
+def count(frames: Frames, score_threshold: float = 0.5, rule: Rule | None = None, within_class: bool = False) -> Counts:
     """Counts hits and false alarms among the detections with a score of at least ``score_threshold``.
 
     A detection that hits no target is a false alarm, on an empty frame and beside an already hit target too. Its
@@ -40,7 +41,7 @@ def count(frames: Frames, score_threshold: float = 0.5, distance: float = 3.0, w
         ValueError: if a frame's size is not known.
     """
     frames = frames.require_sizes().above(score_threshold)
-    false = match_frames(frames, distance, within_class=within_class) < 0
+    false = match_frames(frames, rule, within_class=within_class) < 0
     limit = frames.sizes[frames.pred_frames[false]][:, [1, 0, 1, 0]]
     x1, y1, x2, y2 = np.clip(frames.pred_boxes[false], 0.0, limit).T
     area = np.maximum(x2 - x1, 0.0) * np.maximum(y2 - y1, 0.0)
@@ -60,17 +61,17 @@ def ratio(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
 
 
-def scored_hits(frames: Frames, distance: float = 3.0, within_class: bool = False) -> tuple[Floats, Bools]:
+def scored_hits(frames: Frames, rule: Rule | None = None, within_class: bool = False) -> tuple[Floats, Bools]:
     """Score of every detection and whether it hits, matched so that one matching serves every threshold.
 
-    Detections choose in descending order of score, each the nearest target still free within ``distance`` px; a
+    Detections choose in descending order of score, each the cheapest target still free by ``rule``; a
     threshold then keeps the first so many of them and their hits stay what they are. (At one fixed threshold
     :class:`PdFa` takes the nearest pair first instead; where targets lie closer than two distances the two may differ.)
 
     Returns:
         Scores [D] and hits [D].
     """
-    return frames.pred_scores, match_frames(frames, distance, order="score", within_class=within_class) >= 0
+    return frames.pred_scores, match_frames(frames, rule, order="score", within_class=within_class) >= 0
 
 
 def pd_at_budgets(
@@ -131,6 +132,7 @@ class PdFa(Metric):
         distance: px of the original image.
         within_class: a detection hits only targets of its class.
         image_size: height and width in px, for targets that carry no ``size``.
+        rule: what may match, in place of ``distance``; see :mod:`tdcnet.metrics.rules`.
 
     ``compute`` gives tensors: ``Pd`` = hits / targets over all frames together; ``Fa`` = pixels of false boxes / all
     pixels; ``false_alarms_per_frame``; and the counts ``targets``, ``hits``, ``false_alarms``, ``frames``,
@@ -152,11 +154,12 @@ class PdFa(Metric):
         distance: float = 3.0,
         within_class: bool = False,
         image_size: tuple[int, int] | None = None,
+        rule: Rule | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.score_threshold = score_threshold
-        self.distance = distance
+        self.rule = rule or within(distance)
         self.within_class = within_class
         self.image_size = image_size
         for name in ("hits", "targets", "false_alarms", "pixels", "frames", "empty_frames"):
@@ -166,7 +169,7 @@ class PdFa(Metric):
     def update(self, preds: Sequence[Mapping[str, Tensor]], targets: Sequence[Mapping[str, Tensor]]) -> None:
         """Counts a batch; see :meth:`Frames.from_lists` for the format and the errors."""
         frames = Frames.from_lists(preds, targets, image_size=self.image_size)
-        counts = count(frames, self.score_threshold, self.distance, self.within_class)
+        counts = count(frames, self.score_threshold, self.rule, self.within_class)
         self.hits += counts.hits
         self.targets += counts.targets
         self.false_alarms += counts.false_alarms
@@ -200,6 +203,7 @@ class PdAtFalseAlarms(Metric):
         budgets: false alarms per frame.
         distance: px of the original image.
         within_class: a detection hits only targets of its class.
+        rule: what may match, in place of ``distance``; see :mod:`tdcnet.metrics.rules`.
     """
 
     full_state_update = False
@@ -208,12 +212,17 @@ class PdAtFalseAlarms(Metric):
     frames: Tensor
 
     def __init__(
-        self, budgets: Sequence[float] = BUDGETS, distance: float = 3.0, within_class: bool = False, **kwargs: Any
+        self,
+        budgets: Sequence[float] = BUDGETS,
+        distance: float = 3.0,
+        within_class: bool = False,
+        rule: Rule | None = None,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("dist_sync_fn", gather_on_cpu)
         super().__init__(**kwargs)
         self.budgets = tuple(float(b) for b in budgets)
-        self.distance = distance
+        self.rule = rule or within(distance)
         self.within_class = within_class
         self.add_state("scored", [], dist_reduce_fx="cat")
         self.add_state("targets", torch.tensor(0), dist_reduce_fx="sum")
@@ -226,7 +235,7 @@ class PdAtFalseAlarms(Metric):
     def update(self, preds: Sequence[Mapping[str, Tensor]], targets: Sequence[Mapping[str, Tensor]]) -> None:
         """Matches a batch; see :meth:`Frames.from_lists` for the format and the errors."""
         frames = Frames.from_lists(preds, targets)
-        scores, hits = scored_hits(frames, self.distance, self.within_class)
+        scores, hits = scored_hits(frames, self.rule, self.within_class)
         assert isinstance(self.scored, list)
         self.scored.append(torch.from_numpy(np.column_stack([scores, hits]).reshape(-1)))
         self.targets += len(frames.target_frames)

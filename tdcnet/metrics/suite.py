@@ -14,6 +14,7 @@ from tdcnet.metrics import coco
 from tdcnet.metrics.matching import Bools, Floats, Frames
 from tdcnet.metrics.pd_fa import BUDGETS, count, gather_on_cpu, joined, pd_at_budgets, ratio, scored_hits
 from tdcnet.metrics.published import scores_of
+from tdcnet.metrics.rules import Rule, within
 
 ALL_FRAMES = "_all_frames"
 
@@ -36,6 +37,7 @@ class DetectionMetrics(Metric):
         budgets: false alarms per frame at which Pd is told.
         within_class: a detection hits only targets of its class. COCO's figures always go by class.
         image_size: height and width in px, for targets that carry no ``size``.
+        rule: what may match, in place of ``distance``; see :mod:`tdcnet.metrics.rules`.
 
     ``compute`` gives a flat dict of floats; ratios are fractions of 1, NaN where there is nothing to divide by:
 
@@ -60,12 +62,13 @@ class DetectionMetrics(Metric):
         budgets: Sequence[float] = BUDGETS,
         within_class: bool = False,
         image_size: tuple[int, int] | None = None,
+        rule: Rule | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("dist_sync_fn", gather_on_cpu)
         super().__init__(**kwargs)
         self.score_threshold = score_threshold
-        self.distance = distance
+        self.rule = rule or within(distance)
         self.budgets = tuple(float(b) for b in budgets)
         self.within_class = within_class
         self.image_size = image_size
@@ -105,12 +108,12 @@ class DetectionMetrics(Metric):
         for suffix, curves in (("", annotated), (ALL_FRAMES, everywhere)):
             scores = {**scores_of(curves), "AP": curves.ap}
             results |= {f"{key}{suffix}": scores[key] for key in ("AP50", "AP", "P", "R", "F1")}
-        counts = count(frames, self.score_threshold, self.distance, self.within_class)
+        counts = count(frames, self.score_threshold, self.rule, self.within_class)
         results["Pd"] = ratio(counts.hits, counts.targets)
         results["Fa"] = ratio(counts.false_pixels, counts.pixels)
         results["false_alarms_per_frame"] = ratio(counts.false_alarms, counts.frames)
         swept = pd_at_budgets(
-            *scored_hits(frames, self.distance, self.within_class), counts.targets, counts.frames, self.budgets
+            *scored_hits(frames, self.rule, self.within_class), counts.targets, counts.frames, self.budgets
         )
         for budget, (pd, threshold) in zip(self.budgets, swept, strict=True):
             results[f"Pd@{budget:g}"] = pd
