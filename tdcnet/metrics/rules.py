@@ -55,14 +55,14 @@ def _overlapping(detections: Floats, targets: Floats, threshold: float) -> tuple
     low, high = np.maximum(detections[:, :2], targets[:, :2]), np.minimum(detections[:, 2:], targets[:, 2:])
     shared = (high - low).clip(0).prod(axis=1)
     union = _area(detections) + _area(targets) - shared
-    overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    overlap: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return overlap >= threshold, 1 - overlap
 
 
 def _inside(detections: Floats, targets: Floats) -> tuple[Bools, Floats]:
     centres = (detections[:, :2] + detections[:, 2:]) / 2
-    inside = ((centres >= targets[:, :2]) & (centres < targets[:, 2:])).all(axis=1)
-    return inside, _squared_distance(detections, targets)
+    inside = (centres >= targets[:, :2]) & (centres < targets[:, 2:])
+    return inside[:, 0] & inside[:, 1], _squared_distance(detections, targets)
 
 
 def _squared_distance(a: Floats, b: Floats) -> Floats:

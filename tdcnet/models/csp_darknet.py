@@ -81,6 +81,7 @@ class CSPDarknet(nn.Module):
     def __init__(self, in_channels: int = 1, width: float = 0.5, depth: float = 0.33) -> None:
         super().__init__()
         base, n = int(64 * width), max(1, round(3 * depth))
+        self.in_channels = in_channels
         self.out_channels = (4 * base, 8 * base, 16 * base)
         self.stem = conv_silu(4 * in_channels, base, 3)
         self.stage1 = nn.Sequential(conv_silu(base, 2 * base, 3, 2), CSPLayer(2 * base, n))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 MULTIPLE = 32
@@ -19,8 +20,11 @@ class Detector(nn.Module):
         neck: that list -> one map at stride 8.
         head: that map -> raw output.
         in_channels: channels of both inputs; 1 for grey.
-        num_frames: frames of a clip it is meant for; any number works.
+        num_frames: frames of a clip it is meant for; any number works, unless ``differences``.
         init: ``"default"`` keeps each layer's own start, ``"published"`` draws all convolution weights from N(0, 0.02).
+        differences: the 2D backbone sees, beside the newest frame, its difference to each older aligned frame: C * T
+            channels in all. What moves then reaches the features themselves; as published (False) it only steers the
+            attention over features of the newest frame.
 
     Raises:
         ValueError: if the parts' channels do not fit each other, or ``init`` is unknown.
@@ -37,17 +41,25 @@ class Detector(nn.Module):
         in_channels: int = 1,
         num_frames: int = 5,
         init: str = "default",
+        differences: bool = False,
     ) -> None:
         super().__init__()
         self.backbone_tdc, self.backbone_3d, self.backbone_2d = backbone_tdc, backbone_3d, backbone_2d
         self.fusion, self.neck, self.head = fusion, neck, head
         self.in_channels, self.num_frames = in_channels, num_frames
+        self.differences = differences
         for name in ("backbone_tdc", "backbone_3d", "backbone_2d"):
             given = tuple(getattr(self, name).out_channels)
             if given != tuple(fusion.in_channels):  # type: ignore[arg-type]
                 raise ValueError(
                     f"{name} gives {given} channels, the fusion takes {fusion.in_channels}: make them equal"
                 )
+        needed = in_channels * num_frames if differences else in_channels
+        if getattr(backbone_2d, "in_channels", needed) != needed:
+            raise ValueError(
+                f"backbone_2d takes {backbone_2d.in_channels} channels, with differences={differences} it is given "
+                f"{needed}: set its in_channels (model.backbone_2d.in_channels={needed})"
+            )
         if tuple(neck.in_channels) != tuple(fusion.out_channels):  # type: ignore[arg-type]
             raise ValueError(f"the fusion gives {fusion.out_channels} channels, the neck takes {neck.in_channels}")
         if head.in_channels != neck.out_channels:
@@ -70,7 +82,8 @@ class Detector(nn.Module):
             ValueError: if the clips' shapes differ, or do not suit this network.
         """
         self._check(aligned, frames)
-        features = self.fusion(self.backbone_tdc(aligned), self.backbone_3d(frames), self.backbone_2d(frames[:, :, -1]))
+        image = newest_and_differences(aligned) if self.differences else frames[:, :, -1]
+        features = self.fusion(self.backbone_tdc(aligned), self.backbone_3d(frames), self.backbone_2d(image))
         raw: Tensor = self.head(self.neck(features))
         return raw
 
@@ -89,6 +102,17 @@ class Detector(nn.Module):
                 f"got T={t}, H={h}, W={w}. Letterbox the clip to {-(-h // MULTIPLE) * MULTIPLE} x "
                 f"{-(-w // MULTIPLE) * MULTIPLE} first."
             )
+        if self.differences and t != self.num_frames:
+            raise ValueError(
+                f"the 2D backbone sees the differences of {self.num_frames} frames, got clips of {t}; "
+                f"give dataset.num_frames={self.num_frames}"
+            )
+
+
+def newest_and_differences(aligned: Tensor) -> Tensor:
+    """The newest frame and its difference to each older one: [B, C, T, H, W] -> [B, C * T, H, W]."""
+    newest = aligned[:, :, -1:]
+    return torch.cat((newest, newest - aligned[:, :, :-1]), dim=2).flatten(1, 2)
 
 
 def _published_init(module: nn.Module) -> None:

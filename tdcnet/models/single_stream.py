@@ -65,4 +65,5 @@ def single_stream(model: Detector, stream: str) -> Detector:
         head=copy.deepcopy(model.head),
         in_channels=model.in_channels,
         num_frames=model.num_frames,
+        differences=model.differences,
     )
