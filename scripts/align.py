@@ -8,24 +8,23 @@ Training looks in dataset.homography_dir; give the folder that this prints.
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from tdcnet.data.alignment import Aligner
 from tdcnet.data.errors import DataError, Problems
+from tdcnet.data.formats import reader
+from tdcnet.data.formats.arguments import add_arguments
 from tdcnet.data.frames import default_cache_dir
 from tdcnet.data.homographies import HomographyStore, align_sequences
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--format", required=True, choices=("irstd_uav", "irdst", "drone_ir"), help="layout of the data"
-    )
-    parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
+    add_arguments(parser, on_bad_frame="skip")
     parser.add_argument(
         "--split", nargs="+", choices=("train", "val"), default=("train", "val"), help="both by default"
     )
@@ -36,7 +35,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--model", choices=("translation", "affine", "homography"), default="homography")
     parser.add_argument("--processes", type=_at_least_one, help="worker processes (one per processor)")
-    parser.add_argument("--on-bad-frame", choices=("error", "skip"), default="skip", help="(%(default)s)")
     return parser.parse_args(arguments)
 
 
@@ -59,9 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parse_arguments(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        read = importlib.import_module(f"tdcnet.data.formats.{given.format}").read
-        problems = Problems(given.on_bad_frame)
-        sequences = {split: read(given.root, split, problems=problems) for split in given.split}
+        read = partial(reader(given.format).read, problems=Problems(given.on_bad_frame), **dict(given.set))
+        sequences = {split: read(given.root, split) for split in given.split}
         store = HomographyStore(given.output or output_folder(given.root), given.num_frames, given.stride)
         print(f"homographies: {store.root}")
         for split, found in sequences.items():

@@ -22,13 +22,15 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
-from tdcnet.callbacks import EMA, PredictionWriter, Reparam
+from tdcnet.callbacks import EMA, PredictionWriter, Reparam, Visualize
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.weights import Weights, load_into, read_weights
 from tdcnet.detection import DetectionModule
 from tdcnet.metrics import format_table
 from tdcnet.models import Detector
 from tdcnet.models.single_stream import single_stream
+from tdcnet.report import Run, write_report
+from tdcnet.report.exchange import read_predictions, write_ground_truth, write_predictions
 from tdcnet.results import write_metrics
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     if cfg.stage.name not in FROM_CHECKPOINT:
         return stage(cfg, overrides)
     if cfg.ckpt_path is None:
-        raise ValueError(f"stage={cfg.stage.name} needs ckpt_path=CHECKPOINT")
+        return stage(cfg, overrides, None)  # a detector without learning needs none
     weights = read_weights(cfg.ckpt_path)
     return stage(*_inherit(cfg, weights, list(overrides)), weights)
 
@@ -90,16 +92,25 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     return metrics, {**parts, "ckpt_path": best or None}
 
 
-def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights) -> Results:
-    """Evaluates ``ckpt_path`` on the validation split."""
-    parts = _build(cfg, overrides, weights)
-    parts["trainer"] = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA))
-    return _validate(cfg, parts["trainer"], parts), parts
+def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
+    """Evaluates ``ckpt_path`` on the validation split and writes a report, with others beside it if asked for.
+
+    ``stage.compare`` lists checkpoints, or COCO results of other detectors on the same frames (``ground_truth.json``).
+    """
+    parts = _build(cfg, overrides, weights, ready=True)
+    parts["trainer"] = trainer = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA))
+    metrics = _validate(cfg, trainer, parts)
+    runs = [Run(_label(cfg), parts["module"].metrics.frames, metrics)]
+    for other in cfg.stage.get("compare") or ():
+        runs.append(_compared(cfg, Path(other), parts, runs))
+    if trainer.is_global_zero:
+        parts["report"] = _report(cfg, overrides, parts, runs)
+    return metrics, parts
 
 
-def deploy(cfg: DictConfig, overrides: Sequence[str], weights: Weights) -> Results:
+def deploy(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
     """Re-parameterises ``ckpt_path``, evaluates it, and exports it to the run's ``deploy`` folder."""
-    parts = _build(cfg, overrides, weights)
+    parts = _build(cfg, overrides, weights, ready=True)
     folder = Path(cfg.paths.output_dir) / "deploy"
     reparam = Reparam(str(folder), cfg.stage.tolerance, cfg.stage.clips)
     parts["trainer"] = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[reparam])
@@ -111,11 +122,11 @@ def deploy(cfg: DictConfig, overrides: Sequence[str], weights: Weights) -> Resul
     return metrics, {**parts, "folder": folder, "difference": reparam.difference}
 
 
-def predict(cfg: DictConfig, overrides: Sequence[str], weights: Weights) -> Results:
+def predict(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
     """Runs ``ckpt_path`` on ``source``, a video or a folder of images."""
     if cfg.source is None:
         raise ValueError("stage=predict needs source=VIDEO or source=FOLDER")
-    parts = _build(cfg, overrides, weights)
+    parts = _build(cfg, overrides, weights, ready=True)
     loader = parts["datamodule"].loader_of(cfg.source)
     folder = Path(cfg.paths.output_dir) / "predictions"
     writer = PredictionWriter(str(folder), cfg.stage.fps, cfg.stage.draw_threshold, cfg.stage.sheet)
@@ -164,10 +175,18 @@ def demo(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
 # -- their parts ------------------------------------------------------------------------------------------------------
 
 
-def _build(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None = None) -> dict[str, Any]:
-    """Data, network and module as configured; the network with ``weights`` if given."""
-    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
+def _build(
+    cfg: DictConfig, overrides: Sequence[str], weights: Weights | None = None, ready: bool = False
+) -> dict[str, Any]:
+    """Data, network and module as configured; the network with ``weights`` if given.
+
+    Args:
+        ready: the network is to be used as it is, so it needs weights if it can learn at all.
+    """
     model: Detector = instantiate(cfg.model, _convert_="all")
+    if ready and weights is None and any(True for _ in model.parameters()):
+        raise ValueError(f"stage={cfg.stage.name} needs ckpt_path=CHECKPOINT")
+    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
     info = {
         "name": str(cfg.name),
         "overrides": list(overrides),
@@ -219,6 +238,56 @@ def _validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> di
         Console().print(format_table(metrics, title=f"{cfg.name}: validation split of {cfg.dataset.name}"))
         _say(f"metrics in [bold]{path}[/]")
     return metrics
+
+
+def _label(cfg: DictConfig) -> str:
+    """A short name for what is evaluated: of its checkpoint's run, or of its kind."""
+    if cfg.ckpt_path is None:
+        return str(cfg.model._target_).rpartition(".")[2]
+    path = Path(cfg.ckpt_path)
+    folder = path.parent.parent if path.parent.name in ("checkpoints", "deploy") else path.parent
+    return f"{folder.name}/{path.stem}" if folder.name else path.stem
+
+
+def _compared(cfg: DictConfig, path: Path, parts: dict[str, Any], runs: Sequence[Run]) -> Run:
+    """Another detector on the same frames: a checkpoint is run, COCO results are read."""
+    frames = runs[0].frames
+    if path.suffix == ".json":
+        found = read_predictions(path, frames, parts["datamodule"].classes)
+        return Run(_unique(path.stem, runs), found, parts["module"].metrics.figures(found))
+    weights = read_weights(path)
+    other = copy.deepcopy(cfg)
+    other.ckpt_path, other.stage.compare = str(path), []
+    other, _ = _inherit(other, weights, [*HydraConfig.get().overrides.task] if HydraConfig.initialized() else [])
+    other.ckpt_path = str(path)
+    built = _build(other, (), weights, ready=True)
+    trainer = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA, Visualize))
+    trainer.validate(built["module"], datamodule=built["datamodule"], verbose=False)
+    return Run(_unique(_label(other), runs), built["module"].metrics.frames, dict(built["module"].results))
+
+
+def _unique(name: str, runs: Sequence[Run]) -> str:
+    taken = {run.name for run in runs}
+    return next(n for i in range(1, len(taken) + 2) if (n := name if i == 1 else f"{name} ({i})") not in taken)
+
+
+def _report(cfg: DictConfig, overrides: Sequence[str], parts: dict[str, Any], runs: Sequence[Run]) -> Path:
+    output, dataset = Path(cfg.paths.output_dir), parts["datamodule"].val_dataset
+    collected = parts["module"].metrics
+    write_ground_truth(output / "ground_truth.json", runs[0].frames, dataset, parts["datamodule"].classes)
+    write_predictions(output / "predictions.json", runs[0].frames)
+    page = write_report(
+        output,
+        runs,
+        dataset,
+        title=f"{cfg.name}: {cfg.dataset.name}",
+        threshold=collected.score_threshold,
+        rule=collected.rule,
+        within_class=collected.within_class,
+        command=command_line(overrides),
+    )
+    _say(f"report in [bold]{page}[/]")
+    return page
 
 
 def _pretrain_backbones(cfg: DictConfig, module: DetectionModule, datamodule: ClipDataModule) -> None:

@@ -31,6 +31,9 @@ class Augment:
         noise: largest standard deviation of Gaussian noise, as a fraction of full scale. Drawn per clip as this times a
             cubed uniform number: half of the clips get less than an eighth of it. (Cameras with automatic gain show
             strong noise where a scene is empty.)
+        paste: how often a moving target of another clip is put into a clip, see :mod:`tdcnet.data.paste`.
+        decoys: how often one of another clip is put there standing still, not as a target: what looks like a target but
+            stays where it is must not be taken for one. For sets whose targets move within a clip.
         letterbox: start from the whole image, scaled to fit and centred, in place of a crop at the stored resolution.
 
     Raises:
@@ -48,12 +51,16 @@ class Augment:
         gain: Sequence[float] = (0.8, 1.2),
         offset: Sequence[float] = (-0.1, 0.1),
         noise: float = 0.0,
+        paste: float = 0.0,
+        decoys: float = 0.0,
         letterbox: bool = False,
     ) -> None:
         probabilities = {
             "target_probability": target_probability,
             "flip_horizontal": flip_horizontal,
             "flip_vertical": flip_vertical,
+            "paste": paste,
+            "decoys": decoys,
         }
         for name, value in probabilities.items():
             if not 0 <= value <= 1:
@@ -74,6 +81,7 @@ class Augment:
         self.gain = float(gain[0]), float(gain[1])
         self.offset = float(offset[0]), float(offset[1])
         self.noise = noise
+        self.paste, self.decoys = paste, decoys
         self.letterbox = letterbox
 
     def geometry(self, original_size: tuple[int, int], boxes: NDArray[np.float32], rng: np.random.Generator) -> Matrix:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, default_collate
 
+from tdcnet.data import paste
 from tdcnet.data.augment import Augment
 from tdcnet.data.errors import DataError, Policy
 from tdcnet.data.frames import read_grey
@@ -182,21 +183,29 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
     def _sample(self, item: int, rng: np.random.Generator | None) -> Sample:
         sequence, newest = self.locate(item)
         positions = sequence.clip_indices(newest, self.num_frames, self.stride)
-        read = {position: sequence.frames.read(position) for position in dict.fromkeys(positions)}
-        images = [read[position] for position in positions]
+        images = self._read(sequence, positions)
         h, w = (int(side) for side in images[-1].shape)
-        original_boxes = sequence.boxes[newest]
+        original_boxes, labels = sequence.boxes[newest], sequence.labels[newest]
 
         if self.augment is not None and rng is not None:
             matrix = self.augment.geometry((h, w), original_boxes, rng)
         else:
             matrix = letterbox_matrix((h, w), self.size)
+        files = stored_alignment(sequence, newest, self.num_frames, self.stride)
+        homographies = None if files is not None else self._homographies(sequence, newest, images)
+        if self.augment is not None and rng is not None and files is None:
+            images, original_boxes, labels = self._paste(images, original_boxes, labels, matrix, homographies, rng)
         frames = warp_clip(images, matrix, self.size)
-        aligned = self._aligned(sequence, newest, images, frames, matrix)
+        if files is not None:
+            registered = [_read_aligned(path, images[-1]) for path in files[:-1]]
+            aligned = warp_clip([*registered, images[-1]], matrix, self.size)
+        elif homographies is not None:
+            aligned = warp_clip(images, matrix, self.size, homographies, warped=frames)
+        else:
+            aligned = frames
         frames, aligned = self._finish(frames, aligned, content_rect((h, w), matrix, self.size), rng, positions)
 
         boxes = transform_boxes(original_boxes, matrix)
-        labels = sequence.labels[newest]
         if self.augment is not None:
             centres = (boxes[:, :2] + boxes[:, 2:]) / 2
             inside = ((centres >= 0) & (centres < (self.size[1], self.size[0]))).all(axis=1)
@@ -214,14 +223,13 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             "frame": newest,
         }
 
-    def _aligned(
-        self, sequence: Sequence, newest: int, images: list[Image], frames: Image, matrix: NDArray[np.float64]
-    ) -> Image:
-        """The registered clip [T, H, W]; ``frames`` itself if nothing is to be registered."""
-        files = stored_alignment(sequence, newest, self.num_frames, self.stride)
-        if files is not None:
-            registered = [_read_aligned(path, images[-1]) for path in files[:-1]]
-            return warp_clip([*registered, images[-1]], matrix, self.size)
+    def _read(self, sequence: Sequence, positions: list[int]) -> list[Image]:
+        """Frames at the positions; one that comes several times is read once and is one array."""
+        read = {position: sequence.frames.read(position) for position in dict.fromkeys(positions)}
+        return [read[position] for position in positions]
+
+    def _homographies(self, sequence: Sequence, newest: int, images: list[Image]) -> NDArray[np.float32] | None:
+        """[T, 3, 3], each frame -> newest in pixel-centre coordinates; None if nothing is to be registered."""
         homographies = None if self.homographies is None else self.homographies.get(sequence, newest)
         if homographies is None and self.aligner is not None:
             found = {id(images[-1]): np.eye(3, dtype=np.float32)}
@@ -229,9 +237,67 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
                 if id(image) not in found:
                     found[id(image)] = self.aligner(image, images[-1])
             homographies = np.stack([found[id(image)] for image in images])
-        if homographies is None:
-            return frames
-        return warp_clip(images, matrix, self.size, homographies, warped=frames)
+        return homographies
+
+    def _paste(
+        self,
+        images: list[Image],
+        boxes: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        matrix: NDArray[np.float64],
+        homographies: NDArray[np.float32] | None,
+        rng: np.random.Generator,
+    ) -> tuple[list[Image], NDArray[np.float32], NDArray[np.int64]]:
+        """Puts a moving target and a standing decoy of other clips into this one, as often as ``augment`` says."""
+        assert self.augment is not None
+        for probability, moving in ((self.augment.paste, True), (self.augment.decoys, False)):
+            if not probability or rng.random() >= probability:
+                continue
+            donor = self._donor(rng, images[-1].dtype)
+            if donor is None or (moving and not paste.moves(donor[1])):
+                continue
+            given, tracked, label = donor
+            found = paste.cut(given, tracked)
+            if found is None:
+                continue
+            patches, corners = found
+            region = paste.visible(matrix, self.size, images[-1].shape)
+            centre = paste.place(patches[0].shape, region, boxes.astype(np.float64), rng)
+            if centre is None:
+                continue
+            corner = np.round(centre - np.array(patches[0].shape[::-1]) / 2)
+            path = np.repeat(corner[None], len(images), axis=0)
+            if moving:
+                if not paste.stands_out(images[-1], patches[-1], corner):
+                    continue
+                path = path + corners - corners[-1]
+            else:
+                patches = [patches[-1]] * len(patches)
+            images = [image.copy() for image in images]
+            paste.add(images, patches, paste.seen_by_camera(path, homographies))
+            if moving:
+                box = tracked[-1] + np.tile(corner - corners[-1], 2)
+                boxes = np.concatenate([boxes, box[None].astype(np.float32)])
+                labels = np.concatenate([labels, np.array([label], np.int64)])
+        return images, boxes, labels
+
+    def _donor(
+        self, rng: np.random.Generator, dtype: np.dtype[Any]
+    ) -> tuple[list[Image], NDArray[np.float64], int] | None:
+        """Frames of another clip, one of its targets on each of them [T, 4], and its label; None if it has none."""
+        sequence, newest = self.locate(int(rng.integers(len(self))))
+        if not len(sequence.boxes[newest]):
+            return None
+        which = int(rng.integers(len(sequence.boxes[newest])))
+        positions = sequence.clip_indices(newest, self.num_frames, self.stride)
+        tracked = paste.track([sequence.boxes[position] for position in positions], which)
+        if tracked is None:
+            return None
+        try:
+            images = self._read(sequence, positions)
+        except DataError:  # told when it is this clip's own turn
+            return None
+        return (images, tracked, int(sequence.labels[newest][which])) if images[-1].dtype == dtype else None
 
     def _finish(
         self,

@@ -26,6 +26,11 @@ _TO_CENTRE = np.array([[1.0, 0.0, -0.5], [0.0, 1.0, -0.5], [0.0, 0.0, 1.0]])
 _INVERSE_LINEAR = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
 
+def full_scale(image: NDArray[Any]) -> float:
+    """The value of white: the largest of an integer type, 1 of a float."""
+    return float(np.iinfo(image.dtype).max) if image.dtype.kind in "ui" else 1.0
+
+
 def letterbox_matrix(original_size: tuple[int, int], size: tuple[int, int]) -> Matrix:
     """Scales an image to fit and centres it, as published (TDCNET.md, Input).
 

@@ -130,21 +130,15 @@ class RepConv3D(nn.Module):
         """Whether :meth:`fold` has been called."""
         return self.bias is not None
 
-    def folded(self, mean: Tensor | None = None, var: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Kernel [O, C / groups, 5, 3, 3] and bias [O] that compute this block in eval mode, before ReLU.
-
-        Args:
-            mean, var: statistics [O * K] to normalise with; the running ones unless given.
-        """
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Kernel [O, C / groups, 5, 3, 3] and bias [O] that compute this block in eval mode, before ReLU."""
         if self.bias is not None:
             return self.weight, self.bias
         out, k = self.weight.shape[:2]
         norm = self.norm
-        mean = norm.running_mean if mean is None else mean
-        var = norm.running_var if var is None else var
-        assert mean is not None and var is not None
-        scale = norm.weight * torch.rsqrt(var + norm.eps)
-        shift = (norm.bias - mean * scale).view(out, k).sum(1)
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        shift = (norm.bias - norm.running_mean * scale).view(out, k).sum(1)
         # One contraction: the matrices weighted by the scales, so the stacked kernels never exist.
         mix = torch.einsum("ob,bkt->obkt", scale.view(out, k), self.matrices.to(scale.dtype))
         return torch.einsum("obkt,obityx->oikyx", mix, self.weight), shift
@@ -155,7 +149,10 @@ class RepConv3D(nn.Module):
             return F.relu(temporal_conv3d(x, kernel, bias, self.stride, self.groups))
         kernels = _difference_kernels(self.weight, self.matrices).flatten(0, 1)  # [O*K, C/groups, 5, 3, 3]
         if self._sees_data(x):
-            kernel, bias = self.folded(*self._batch_statistics(x, kernels))
+            mean, var = self._batch_statistics(x, kernels)
+            scale = self.norm.weight * torch.rsqrt(var + self.norm.eps)
+            kernel = (kernels * scale.view(-1, 1, 1, 1, 1)).unflatten(0, (-1, len(self.branches))).sum(1)
+            bias = (self.norm.bias - mean * scale).unflatten(0, (-1, len(self.branches))).sum(1)
             return F.relu(temporal_conv3d(x, kernel, bias, self.stride, self.groups))
         y = self.norm(temporal_conv3d(x, kernels, None, self.stride, self.groups))
         return F.relu(y.unflatten(1, (-1, len(self.branches))).sum(2))

@@ -39,6 +39,9 @@ class DetectionMetrics(Metric):
         image_size: height and width in px, for targets that carry no ``size``.
         rule: what may match, in place of ``distance``; see :mod:`tdcnet.metrics.rules`.
 
+    Attributes:
+        frames: what the last ``compute`` looked at: every detection and target, each frame once.
+
     ``compute`` gives a flat dict of floats; ratios are fractions of 1, NaN where there is nothing to divide by:
 
     - ``AP50``, ``AP`` (COCO, IoU 0.5 and 0.5:0.95), ``P``, ``R``, ``F1`` (published definition, IoU 0.5): over frames
@@ -73,6 +76,7 @@ class DetectionMetrics(Metric):
         self.within_class = within_class
         self.image_size = image_size
         self._curves: tuple[coco.Curves, coco.Curves] | None = None
+        self.frames: Frames | None = None
         # One flat state: one gather, and nothing to disagree on where a process has no box or no frame at all.
         self.add_state("rows", [], dist_reduce_fx="cat")
 
@@ -102,11 +106,19 @@ class DetectionMetrics(Metric):
 
     def compute(self) -> dict[str, float]:
         """The figures of all frames of all processes; keys as the class tells."""
-        frames = _unpack(joined(self.rows).reshape(-1, _COLUMNS))
-        everywhere, annotated = self._curves = coco.evaluate(frames)
+        self.frames = _unpack(joined(self.rows).reshape(-1, _COLUMNS))
+        results, self._curves = self._figures(self.frames)
+        return results
+
+    def figures(self, frames: Frames) -> dict[str, float]:
+        """What :meth:`compute` would give for these frames; nothing that was collected changes."""
+        return self._figures(frames)[0]
+
+    def _figures(self, frames: Frames) -> tuple[dict[str, float], tuple[coco.Curves, coco.Curves]]:
+        everywhere, annotated = curves = coco.evaluate(frames)
         results: dict[str, float] = {}
-        for suffix, curves in (("", annotated), (ALL_FRAMES, everywhere)):
-            scores = {**scores_of(curves), "AP": curves.ap}
+        for suffix, each in (("", annotated), (ALL_FRAMES, everywhere)):
+            scores = {**scores_of(each), "AP": each.ap}
             results |= {f"{key}{suffix}": scores[key] for key in ("AP50", "AP", "P", "R", "F1")}
         counts = count(frames, self.score_threshold, self.rule, self.within_class)
         results["Pd"] = ratio(counts.hits, counts.targets)
@@ -120,7 +132,7 @@ class DetectionMetrics(Metric):
             results[f"threshold@{budget:g}"] = threshold
         for name in ("hits", "false_alarms", "targets", "frames", "empty_frames"):
             results[name] = float(getattr(counts, name))
-        return results
+        return results, curves
 
     def curve(self, all_frames: bool = False) -> tuple[Floats, Floats]:
         """Recall [101] and interpolated precision [101] at IoU 0.5, to draw; NaN precision without targets.

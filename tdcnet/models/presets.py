@@ -18,6 +18,7 @@ def _build(
     num_classes: int,
     in_channels: int,
     num_frames: int,
+    differences: bool,
     *,
     stem: int,
     widths: Sequence[int],
@@ -28,16 +29,17 @@ def _build(
     return Detector(
         backbone_tdc=ShuffleNet3D(in_channels, stem, widths, temporal_conv=RepConv3D),
         backbone_3d=ShuffleNet3D(in_channels, stem, widths, temporal_conv=TemporalConv3d),
-        backbone_2d=CSPDarknet(in_channels, width_2d),
+        backbone_2d=CSPDarknet(in_channels * num_frames if differences else in_channels, width_2d),
         fusion=TDCSTA(widths, heads),
         neck=TopDownNeck(widths),
         head=DecoupledHead(widths[0], num_classes, head_width),
         in_channels=in_channels,
         num_frames=num_frames,
+        differences=differences,
     )
 
 
-def tdcnet(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> Detector:
+def tdcnet(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5, differences: bool = False) -> Detector:
     """TDCNet as published (AAAI 2026, arXiv 2511.09352), less what nothing uses; ``configs/model/tdcnet.yaml``.
 
     Takes and gives what :class:`Detector` says.
@@ -46,6 +48,7 @@ def tdcnet(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> D
         num_classes,
         in_channels,
         num_frames,
+        differences,
         stem=24,
         widths=(128, 256, 512),
         width_2d=0.5,
@@ -54,12 +57,15 @@ def tdcnet(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> D
     )
 
 
-def tdcnet_small(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> Detector:
+def tdcnet_small(
+    num_classes: int = 1, in_channels: int = 1, num_frames: int = 5, differences: bool = False
+) -> Detector:
     """Half the width of :func:`tdcnet` and less; ``configs/model/tdcnet_small.yaml``."""
     return _build(
         num_classes,
         in_channels,
         num_frames,
+        differences,
         stem=16,
         widths=(48, 96, 192),
         width_2d=0.1875,
@@ -68,12 +74,13 @@ def tdcnet_small(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5
     )
 
 
-def tdcnet_nano(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> Detector:
+def tdcnet_nano(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5, differences: bool = False) -> Detector:
     """A quarter of the width of :func:`tdcnet`, about 1.8 M parameters; ``configs/model/tdcnet_nano.yaml``."""
     return _build(
         num_classes,
         in_channels,
         num_frames,
+        differences,
         stem=8,
         widths=(32, 64, 128),
         width_2d=0.125,

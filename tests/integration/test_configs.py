@@ -5,6 +5,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tdcnet.models import tdcnet, tdcnet_nano, tdcnet_small
+from tests.integration.conftest import CONFIGS
 
 PRESETS = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
 
@@ -27,6 +28,23 @@ def test_config_and_function_build_the_same_network(configure, model, classes):
     expected = PRESETS[model](num_classes=len(classes))
     shapes = {name: value.shape for name, value in built.state_dict().items()}
     assert shapes == {name: value.shape for name, value in expected.state_dict().items()}
+
+
+@pytest.mark.parametrize("dataset", sorted(path.stem for path in (CONFIGS / "dataset").glob("*.yaml")))
+def test_every_data_set_composes_and_instantiates(configure, dataset, tmp_path):
+    cfg, _ = configure(f"dataset={dataset}", f"dataset.root={tmp_path}", base=[])
+    datamodule = instantiate(cfg.dataset, _convert_="all")
+    assert datamodule.size[0] % 32 == datamodule.size[1] % 32 == 0
+    assert datamodule.read.func.__module__.startswith("tdcnet.data.formats.")
+    with pytest.raises(FileNotFoundError, match="looked for"):
+        datamodule.generate = None
+        datamodule.setup("validate")
+
+
+@pytest.mark.parametrize("model", sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml")))
+def test_every_model_composes_and_builds(configure, model):
+    cfg, _ = configure(f"model={model}", base=[])
+    assert instantiate(cfg.model, _convert_="all").num_classes == 1
 
 
 def test_published_recipe(configure):

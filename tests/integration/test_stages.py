@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from tdcnet import stages
 from tdcnet.callbacks import Reparam
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
@@ -215,6 +216,7 @@ def command_line(*arguments: str) -> str:
         [sys.executable, "train.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert "Grad strides" not in done.stderr, "DDP copies gradients whose layout is not their parameter's"
     return done.stdout
 
 
@@ -269,3 +271,42 @@ def test_the_demo_runs_all_its_stages(clips, tmp_path):
         "predict/predictions/4.mp4",
     ):
         assert (tmp_path / path).is_file(), path
+
+
+def test_eval_writes_a_report_and_compares(trained, run, tmp_path):
+    _, parts = trained
+    output = tmp_path / "run"
+    _, first = run("stage=eval", f"ckpt_path={parts['ckpt_path']}")
+    assert first["report"] == output / "report.html"
+    assert {"summary.csv", "by_sequence.csv", "ground_truth.json", "predictions.json"} <= {
+        p.name for p in output.iterdir()
+    }
+    others = tmp_path / "others"
+    others.mkdir()
+    results = json.loads((output / "predictions.json").read_text())
+    (others / "rival.json").write_text(json.dumps(results[::2]))
+    (others / "nothing.json").write_text("[]")
+    run(
+        "stage=eval",
+        f"ckpt_path={parts['ckpt_path']}",
+        f"stage.compare=[{others / 'rival.json'},{parts['ckpt_path']},{others / 'nothing.json'}]",
+    )
+    with (output / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    own = rows[0]["detector"]
+    assert [row["detector"] for row in rows] == [own, "rival", f"{own} (2)", "nothing"]
+    assert rows[2]["Pd@1"] == rows[0]["Pd@1"] and float(rows[3]["Pd@1"]) == 0
+    assert "Differences on the same sequences" in (output / "report.html").read_text()
+
+
+def test_detectors_without_learning_need_no_checkpoint(configure, tmp_path):
+    from tests.integration.conftest import SMALL
+
+    base = [o for o in SMALL if not o.startswith("model")]
+    metrics, _ = stages.run(*configure("stage=eval", "model=top_hat", base=base))
+    assert metrics["frames"] == 12 and (tmp_path / "run" / "report.html").is_file()
+
+
+def test_a_network_needs_a_checkpoint(run):
+    with pytest.raises(ValueError, match="stage=eval needs ckpt_path=CHECKPOINT"):
+        run("stage=eval")

@@ -8,7 +8,7 @@ from tdcnet.boxes import decode
 from tdcnet.data.transforms import undo_letterbox
 from tdcnet.deploy.fold import is_deployed, reparameterize
 from tdcnet.deploy.official import convert
-from tdcnet.models import postprocess, tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models import Detector, postprocess, tdcnet, tdcnet_nano, tdcnet_small
 from tests.conftest import randomise_norms
 
 
@@ -98,6 +98,28 @@ def test_every_parameter_gets_a_gradient(size):
     x = torch.rand(2, 1, 5, size, size)
     model(x, x).square().mean().backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+@torch.no_grad()
+def test_differences_reach_the_2d_backbone():
+    torch.manual_seed(0)
+    model = randomise_norms(tdcnet_nano(in_channels=2, num_frames=3, differences=True)).eval()
+    aligned, frames = torch.rand(2, 1, 2, 3, 32, 64).unbind(0)
+    seen = []
+    model.backbone_2d.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    output = model(aligned, frames)
+    a, b = aligned[0]  # the two channels, each [T, H, W], newest last
+    assert_close(seen[0][0], torch.stack([a[2], a[2] - a[0], a[2] - a[1], b[2], b[2] - b[0], b[2] - b[1]]))
+    assert_close(reparameterize(model)(aligned, frames), output, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="differences of 3 frames, got clips of 2"):
+        model(aligned[:, :, 1:], frames[:, :, 1:])
+
+
+def test_a_2d_backbone_for_other_channels_is_refused():
+    model = tdcnet_nano()
+    parts = {name: getattr(model, name) for name in ("backbone_tdc", "backbone_3d", "fusion", "neck", "head")}
+    with pytest.raises(ValueError, match=r"takes 1 channels.*model\.backbone_2d\.in_channels=5"):
+        Detector(backbone_2d=model.backbone_2d, differences=True, **parts)
 
 
 def test_bad_inputs_are_refused_with_a_remedy():

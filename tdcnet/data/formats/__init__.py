@@ -1,9 +1,41 @@
-"""Readers of published data sets, one module per layout.
+"""Readers of published data sets and of common layouts, one module per layout.
 
 Each module has
 
 - ``CLASSES``: the names that labels index into;
-- ``read(root, split, *, problems=None, cache_dir=None) -> list[Sequence]`` with ``split`` ``"train"`` or ``"val"``.
+- ``read(root, split, *, problems=None, cache_dir=None) -> list[Sequence]`` with ``split`` ``"train"`` or ``"val"``
+  (SatVideoIRSDT also has ``"test"``), and options of its own.
 
 ``data/README.md`` says how to get each set and how it must lie on disk.
 """
+
+import importlib
+from types import ModuleType
+
+FORMATS = (
+    "anti_uav",
+    "coco",
+    "daub",
+    "drone_ir",
+    "irdst",
+    "irstd_uav",
+    "itsdt",
+    "nudt_mirsdt",
+    "satvideo_irsdt",
+    "single_frame",
+    "tsirmt",
+    "video_csv",
+    "yolo",
+)
+"""Names of the readers."""
+
+
+def reader(name: str) -> ModuleType:
+    """The module of a layout.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    if name not in FORMATS:
+        raise ValueError(f"format is {name!r}; allowed are {', '.join(FORMATS)}")
+    return importlib.import_module(f"tdcnet.data.formats.{name}")

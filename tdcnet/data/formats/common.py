@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.frames import ImageFiles, frame_numbers, list_images
 from tdcnet.data.sequence import FrameSource, Sequence
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val")
 HOW_TO_GET = "data/README.md says how to get it"
@@ -75,6 +79,38 @@ def find(root: Path, names: Iterable[str], what: str) -> Path:
     raise FileNotFoundError(f"{what} not found; looked for {places}. {HOW_TO_GET}")
 
 
+def read_split_file(path: Path) -> dict[str, list[str]]:
+    """The names in a ``split.json``: ``{"train": [...], "val": [...]}``.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        DataError: if it is of another shape, or names a recording twice.
+    """
+    shape = 'a line such as {"train": ["NAME_1", "NAME_2"], "val": ["NAME_3"]}'
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        sides = {side: list(content[side]) for side in SPLITS}
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"split not found; looked for {path.absolute()}. Write {shape}, or have scripts/split.py write it"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be used as a split ({error!r}). It must be {shape}") from error
+    every = [name for side in sides.values() for name in side]
+    if bad := [name for name in every if not isinstance(name, str) or not name or Path(name).name != name]:
+        raise DataError(f"{path}: {bad[0]!r} is not the name of a recording. It must be {shape}")
+    if twice := sorted({name for name in every if every.count(name) > 1}):
+        raise DataError(f"{path}: {', '.join(twice)} listed twice; a recording belongs to one side, once. Delete one")
+    return sides
+
+
+def warn_shared(names: Iterable[str], others: Iterable[str], where: object) -> None:
+    """Logs what both sides of a split hold: a score on it says little about anything new."""
+    shared = sorted(set(names) & set(others))
+    if shared:
+        log.warning("%s: %d entries are on both sides of the split, such as %s", where, len(shared), shared[0])
+
+
 def not_empty(sequences: list[Sequence], split: str, where: Path) -> list[Sequence]:
     """Gives ``sequences`` back.
 
@@ -117,7 +153,7 @@ def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dic
             continue
         frames[number] = frame = ListedFrame(where)
         for token in tokens[1:]:
-            parsed = _parse_box(token, num_classes)
+            parsed = parse_box(token, num_classes)
             if isinstance(parsed, str):
                 problems.report(where, parsed, "Correct or delete the box")
             else:
@@ -126,7 +162,8 @@ def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dic
     return listed
 
 
-def _parse_box(token: str, num_classes: int) -> tuple[list[float], int] | str:
+def parse_box(token: str, num_classes: int) -> tuple[list[float], int] | str:
+    """Box and class of ``x1,y1,x2,y2,class``, or what is wrong with it."""
     parts = token.split(",")
     try:
         box, label = [float(part) for part in parts[:-1]], int(parts[-1])

@@ -11,7 +11,6 @@ bytes, and the decoder that the data set names shifts and loses rows.
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 import zipfile
@@ -59,7 +58,19 @@ def read(
     """
     common.check_split(split)
     root, problems = Path(root), problems or Problems()
-    names, split_file = _split_names(root, split)
+    split_file = root / "split.json"
+    names = common.read_split_file(split_file)[split]
+    return common.not_empty(_sequences(root, names, problems, cache_dir), split, split_file)
+
+
+def read_all(root: Path | str, *, problems: Problems | None = None, cache_dir: Path | None = None) -> list[Sequence]:
+    """All videos, whether or not there is a ``split.json``; arguments as those of :func:`read`."""
+    root = Path(root)
+    folder = root / "videos" if (root / "videos").is_dir() else root
+    return _sequences(root, sorted(path.stem for path in folder.glob("*.mp4")), problems or Problems(), cache_dir)
+
+
+def _sequences(root: Path, names: list[str], problems: Problems, cache_dir: Path | None) -> list[Sequence]:
     folder = root / "videos" if (root / "videos").is_dir() else root
     sequences = []
     for name in names:
@@ -74,31 +85,7 @@ def read(
             problems.report(video, f"cannot be used ({error})", "Copy both files again")
             continue
         sequences.append(_sequence(name, frames, rows, labels, problems))
-    return common.not_empty(sequences, split, split_file)
-
-
-def _split_names(root: Path, split: str) -> tuple[list[str], Path]:
-    path = root / "split.json"
-    shape = 'a line such as {"train": ["IR_DRONE_001", "IR_BIRD_002"], "val": ["IR_DRONE_003"]}'
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"split of drone_ir not found; looked for {path.absolute()}. The data set is published without one: write "
-            f"{shape}, with the names of the videos without .mp4. {common.HOW_TO_GET}"
-        )
-    try:
-        sides = json.loads(path.read_text(encoding="utf-8-sig"))
-        names = {side: list(sides[side]) for side in common.SPLITS}
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: cannot be used as a split ({error!r}). It must be {shape}") from error
-    bad = [name for side in names.values() for name in side if not isinstance(name, str) or Path(name).name != name]
-    if bad:
-        raise DataError(f"{path}: {bad[0]!r} is not the name of a video. It must be {shape}")
-    every = [name for side in names.values() for name in side]
-    if twice := sorted({name for name in every if every.count(name) > 1}):
-        raise DataError(
-            f"{path}: {', '.join(twice)} listed twice; a video belongs to one side, once. Delete one of them"
-        )
-    return names[split], path
+    return sequences
 
 
 def _sequence(name: str, frames: VideoFrames, rows: Rows, labels_file: Path, problems: Problems) -> Sequence:

@@ -54,7 +54,7 @@ def read(
         root: the folder that holds ``images`` and the lists; for the released form its parent will do.
         split: ``"train"`` or ``"val"``.
         problems: what to do with bad lines, boxes and frames; stops at the first if None.
-        cache_dir: not used here; all readers take the same arguments.
+        cache_dir: of parsed masks; the default cache if None.
         jump: centres of the nearest boxes of neighbouring frames further apart than this, in px, are a cut.
         form: how the set lies on disk; ``"auto"`` looks.
         part: of the released form, where both lie side by side.
@@ -64,7 +64,6 @@ def read(
         FileNotFoundError: if the root, ``images`` or the list is missing.
         DataError: at the first problem (policy ``"error"``), or if the split holds no usable frame.
     """
-    del cache_dir
     common.check_split(split)
     for what, value, allowed in (("form", form, get_args(Form)), ("part", part, get_args(Part))):
         if value not in allowed:
@@ -78,7 +77,7 @@ def read(
     elif form == "uestc":
         loaded = _load_uestc(root, split, problems)
     else:
-        loaded = irdst_forms.load_masks(form, root, split, problems)
+        loaded = irdst_forms.load_masks(form, root, split, problems, cache_dir)
     sequences = [_sequence(root, recording, jump, loaded.in_order) for recording in loaded.recordings]
     return common.not_empty(sequences, split, loaded.source)
 

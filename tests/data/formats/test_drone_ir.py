@@ -161,12 +161,12 @@ def test_tables_of_another_kind(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_split_file_is_explained(root: Path) -> None:
-    example = r'\{"train": \["IR_DRONE_001", "IR_BIRD_002"\], "val": \["IR_DRONE_003"\]\}'
+    example = r'\{"train": \["NAME_1", "NAME_2"\], "val": \["NAME_3"\]\}'
     for content, fault in (
         ("{", "cannot be used as a split"),
         ('{"train": []}', "KeyError"),
-        ('{"train": [1], "val": []}', "1 is not the name of a video"),
-        ('{"train": ["../x"], "val": []}', "'../x' is not the name of a video"),
+        ('{"train": [1], "val": []}', "1 is not the name of a recording"),
+        ('{"train": ["../x"], "val": []}', "'../x' is not the name of a recording"),
     ):
         (root / "split.json").write_text(content)
         with pytest.raises(DataError, match=rf"split\.json: .*{fault}.*{example}"):
@@ -178,7 +178,8 @@ def test_split_file_is_explained(root: Path) -> None:
     with pytest.raises(DataError, match="the 'val' split holds no usable frame"):
         drone_ir.read(root, "val")
     (root / "split.json").unlink()
-    with pytest.raises(FileNotFoundError, match=rf"looked for .*split\.json.*write a line such as {example}"):
+    assert [s.name for s in drone_ir.read_all(root)] == sorted(path.stem for path in root.rglob("*.mp4"))
+    with pytest.raises(FileNotFoundError, match=rf"looked for .*split\.json.*Write a line such as {example}"):
         drone_ir.read(root, "val")
 
 

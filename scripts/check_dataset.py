@@ -1,0 +1,299 @@
+"""Reads a data set as training would and says what is in it, what is wrong with it, and what its splits share.
+
+python scripts/check_dataset.py --format drone_ir --root data/drone_ir OUT
+
+Prints a table and writes to OUT: report.json (everything by sequence), targets.csv (every target with size,
+signal-to-clutter ratio and speed), histograms.png, and targets.png (the smallest, the dimmest and the oddest).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import logging
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tdcnet.data.errors import DataError, Problems
+from tdcnet.data.formats import common, reader
+from tdcnet.data.formats.arguments import add_arguments
+from tdcnet.data.inspection import Leak, Survey, Target, leaks, survey
+from tdcnet.data.sequence import Sequence
+from tdcnet.data.targets import SIZE_BINS, size_bin
+from tdcnet.drawing import contact_sheet, draw_boxes, write_png
+from tdcnet.results import write_atomically
+
+CUT = 64
+"""Side of the cut-outs on the contact sheet, px of the frame."""
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path, metavar="OUT", help="folder to write")
+    add_arguments(parser, on_bad_frame="skip")
+    parser.add_argument("--splits", nargs="+", default=list(common.SPLITS), help="both by default")
+    parser.add_argument("--step", type=int, default=1, help="look at every n-th frame (%(default)s)")
+    parser.add_argument(
+        "--likeness", type=float, default=0.9, help="correlation from which on frames are near-duplicates (%(default)s)"
+    )
+    return parser.parse_args(arguments)
+
+
+# -- figures by split --------------------------------------------------------------------------------------------------
+
+
+def summary(surveys: list[Survey]) -> dict[str, Any]:
+    """The figures of one split."""
+    targets = [target for found in surveys for target in found.targets]
+    per_frame = [n for found in surveys for n in found.per_frame]
+    scr, speed = (_finite([getattr(t, name) for t in targets]) for name in ("scr", "speed"))
+    names = ["below", *(name for name, *_ in SIZE_BINS)]
+    bins = [size_bin(target.side) for target in targets]
+    return {
+        "sequences": len(surveys),
+        "frames": sum(found.frames for found in surveys),
+        "empty frames": per_frame.count(0),
+        "targets": len(targets),
+        "most targets on a frame": max(per_frame, default=0),
+        "frame sizes": sorted({f"{found.size[1]}x{found.size[0]}" for found in surveys if found.size}),
+        "targets by size": {name: bins.count(name) for name in names if bins.count(name) or name != "below"},
+        "signal-to-clutter ratio": _quartiles(scr),
+        "speed in px per frame": _quartiles(speed),
+        "unreadable frames": sum(len(found.bad) for found in surveys),
+        "repeated frames": sum(len(found.repeated) for found in surveys),
+    }
+
+
+def _finite(values: list[float]) -> np.ndarray:
+    array = np.array(values, np.float64)
+    return array[np.isfinite(array)]
+
+
+def _quartiles(values: np.ndarray) -> list[float] | None:
+    """5th, 25th, 50th, 75th and 95th percentile."""
+    return [round(float(v), 2) for v in np.percentile(values, [5, 25, 50, 75, 95])] if len(values) else None
+
+
+def show(figures: dict[str, dict[str, Any]], found: list[Leak], problems: dict[str, list[str]]) -> None:
+    """Prints what :func:`summary` gave, and the leaks."""
+    console = Console()
+    table = Table("", *figures, title="what is in it")
+    for row in next(iter(figures.values())):
+        table.add_row(row, *(_text(split[row]) for split in figures.values()))
+    table.add_row("bad entries left out", *(str(len(problems[split])) for split in figures))
+    console.print(table)
+    console.print("Five figures: 5th, 25th, 50th, 75th and 95th percentile.", style="dim")
+    if not found:
+        console.print("The splits share no sequence, no frame, and nothing that looks alike.")
+        return
+    table = Table("training", "validation", "share", "frames", "likeness", title=f"{len(found)} pairs leak")
+    for leak in found[:15]:
+        table.add_row(leak.train, leak.val, leak.kind, str(leak.frames), f"{leak.likeness:.3f}")
+    console.print(table)
+    if len(found) > 15:
+        console.print(f"and {len(found) - 15} more in report.json", style="dim")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
+    if isinstance(value, list):
+        return "  ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def histograms(surveys: dict[str, list[Survey]]) -> Figure:
+    """Side, signal-to-clutter ratio, targets per frame and speed by split, and where targets are."""
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 3).ravel()
+    targets = {split: [t for found in every for t in found.targets] for split, every in surveys.items()}
+    for axis, name, title in (
+        (axes[0], "side", "side, px"),
+        (axes[1], "scr", "signal-to-clutter ratio"),
+        (axes[2], "speed", "speed, px per frame"),
+    ):
+        values = {split: _finite([getattr(t, name) for t in every]) for split, every in targets.items()}
+        together = np.concatenate([v for v in values.values() if len(v)] or [np.zeros(1)])
+        edges = np.linspace(0, max(1e-6, float(np.percentile(together, 99))), 40)
+        for split, each in values.items():
+            if len(each):
+                axis.hist(
+                    each.clip(0, edges[-1]), edges, weights=np.full(len(each), 1 / len(each)), alpha=0.6, label=split
+                )
+        axis.set(title=title, ylabel="share of targets")
+    for at, low in enumerate(bin_[1] for bin_ in SIZE_BINS):
+        if low <= axes[0].get_xlim()[1]:
+            axes[0].axvline(low, color="0.6", lw=0.8, ls=":")
+            axes[0].text(low, axes[0].get_ylim()[1], f" {SIZE_BINS[at][0]}", va="top", fontsize=8, color="0.4")
+    counts = {split: [n for found in every for n in found.per_frame] for split, every in surveys.items()}
+    most = max((max(each, default=0) for each in counts.values()), default=0)
+    for at, (split, each) in enumerate(counts.items()):
+        share = np.bincount(np.array(each, np.int64), minlength=most + 1) / max(1, len(each))
+        axes[3].bar(np.arange(most + 1) + (at - 0.5) * 0.4, share, 0.4, alpha=0.8, label=split)
+    axes[3].set(title="targets on a frame", ylabel="share of frames")
+    for axis, (split, every) in zip(axes[4:], targets.items(), strict=False):
+        x, y = np.array([t.place for t in every]).reshape(-1, 2).T
+        axis.hist2d(x, y, bins=24, range=[[0, 1], [0, 1]], cmap="magma")
+        axis.set(title=f"where they are: {split}", xlabel="x / width", ylabel="y / height")
+        axis.invert_yaxis()
+    for axis in axes[4 + len(targets) :]:
+        axis.remove()
+    axes[0].legend()
+    return figure
+
+
+def remarkable(targets: list[Target], each: int = 8) -> list[tuple[str, Target]]:
+    """The smallest, the dimmest, the fastest and the most oblong targets, at most two of a sequence in each group."""
+
+    def aspect(target: Target) -> float:
+        x1, y1, x2, y2 = target.box
+        return max((x2 - x1) / (y2 - y1), (y2 - y1) / (x2 - x1))
+
+    groups = (
+        ("side", lambda t: t.side, "side {:.1f} px"),
+        ("scr", lambda t: t.scr, "SCR {:.2f}"),
+        ("speed", lambda t: -t.speed, "{:.1f} px/frame"),
+        ("aspect", lambda t: -aspect(t), "1 : {:.1f}"),
+    )
+    chosen: list[tuple[str, Target]] = []
+    for _, key, text in groups:
+        seen: dict[str, int] = {}
+        for target in sorted((t for t in targets if np.isfinite(key(t))), key=key):
+            if seen.get(target.sequence, 0) < 2 and sum(seen.values()) < each:
+                seen[target.sequence] = seen.get(target.sequence, 0) + 1
+                chosen.append((text.format(abs(key(target))), target))
+    return chosen
+
+
+def cut_outs(chosen: list[tuple[str, Target]], sequences: dict[str, Sequence]) -> np.ndarray | None:
+    """A contact sheet of targets, each in the middle of what surrounds it."""
+    pictures, captions = [], []
+    for text, target in chosen:
+        sequence = sequences[target.sequence]
+        try:
+            image = sequence.frames.read(target.frame)
+        except DataError:
+            continue
+        x1, y1, x2, y2 = target.box
+        side = max(CUT, round(1.5 * max(x2 - x1, y2 - y1)))
+        left, top = round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2)
+        rows, columns = (
+            np.clip(np.arange(a, a + side), 0, n - 1) for a, n in zip((top, left), image.shape, strict=True)
+        )
+        part = image[np.ix_(rows, columns)].astype(np.float32)
+        box = np.array([[x1 - left, y1 - top, x2 - left, y2 - top]])
+        zoom = max(1, 256 // side)
+        pictures.append(draw_boxes(part, truth=box, zoom=zoom))
+        captions.append(f"{text}  {target.sequence} {target.frame}")
+    return contact_sheet(pictures, captions, columns=8) if pictures else None
+
+
+# -- the whole ---------------------------------------------------------------------------------------------------------
+
+
+def check(given: argparse.Namespace) -> None:
+    """Reads, looks, prints and writes.
+
+    Raises:
+        DataError: if a split holds nothing that can be used.
+    """
+    options = dict(given.set)
+    sequences: dict[str, list[Sequence]] = {}
+    problems = {split: Problems(given.on_bad_frame) for split in given.splits}
+    for split in given.splits:
+        sequences[split] = reader(given.format).read(given.root, split, problems=problems[split], **options)
+    surveys: dict[str, list[Survey]] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    for split, every in sequences.items():
+        with Progress(*columns) as bar:
+            task = bar.add_task(f"{split}: frames", total=sum(len(s.indices[:: given.step]) for s in every))
+            surveys[split] = [survey(s, given.step, done=partial(bar.advance, task)) for s in every]
+    figures = {split: summary(every) for split, every in surveys.items()}
+    found = leaks(surveys["train"], surveys["val"], given.likeness) if {"train", "val"} <= surveys.keys() else []
+    messages = {split: each.found for split, each in problems.items()}
+    show(figures, found, messages)
+    write(given.output, figures, surveys, found, messages, sequences)
+    print(f"written to {given.output}: report.json, targets.csv, histograms.png, targets.png")
+
+
+def write(
+    output: Path,
+    figures: dict[str, dict[str, Any]],
+    surveys: dict[str, list[Survey]],
+    found: list[Leak],
+    problems: dict[str, list[str]],
+    sequences: dict[str, list[Sequence]],
+) -> None:
+    """Writes the files."""
+    by_sequence = {
+        split: {
+            each.name: {
+                **summary([each]),
+                "unreadable": each.bad,
+                "repeated": each.repeated,
+            }
+            for each in every
+        }
+        for split, every in surveys.items()
+    }
+    report = {
+        "splits": figures,
+        "leaks": [asdict(leak) for leak in found],
+        "bad entries": problems,
+        "sequences": by_sequence,
+    }
+    write_atomically(output / "report.json", (json.dumps(report, indent=2) + "\n").encode())
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["split", "sequence", "frame", "x1", "y1", "x2", "y2", "label", "side", "scr", "speed"])
+    every_target = {split: [t for each in every for t in each.targets] for split, every in surveys.items()}
+    for split, targets in every_target.items():
+        table.writerows(
+            [split, t.sequence, t.frame, *t.box, t.label, *(f"{v:.3f}" for v in (t.side, t.scr, t.speed))]
+            for t in targets
+        )
+    write_atomically(output / "targets.csv", text.getvalue().encode())
+    picture = io.BytesIO()
+    histograms(surveys).savefig(picture, format="png", dpi=110)
+    write_atomically(output / "histograms.png", picture.getvalue())
+    sheets = [
+        sheet
+        for split, targets in every_target.items()
+        if (sheet := cut_outs(remarkable(targets), {s.name: s for s in sequences[split]})) is not None
+    ]
+    if sheets:
+        write_png(
+            output / "targets.png", contact_sheet(sheets, [f"{s}" for s in every_target][: len(sheets)], columns=1)
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Checks; returns the exit status."""
+    given = parse_arguments(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        check(given)
+    except (DataError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

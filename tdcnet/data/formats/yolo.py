@@ -1,0 +1,273 @@
+"""YOLO text labels with frames that belong together (layout as Ultralytics, CVAT and Datumaro document it).
+
+Layout::
+
+    root/data.yaml                          path, train, val, names
+    root/images/train/SEQUENCE/000000.png   (or all in images/train, as SEQUENCE_000000.png)
+    root/labels/train/SEQUENCE/000000.txt   class xc yc w h, as fractions of width and height; one line per box
+
+``train`` and ``val`` each are a folder, a text file with one path per line, or a list of these. The label of an image
+lies where the last ``/images/`` of its path is ``/labels/``; one that is empty or missing makes an empty frame.
+
+The layout knows no order. A recording is a folder, or in a folder of several the part of the names before their last
+number; that number is the order, and a gap in it cuts: a clip does not reach over it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tdcnet.data.errors import DataError, Problems
+from tdcnet.data.formats import common
+from tdcnet.data.formats.coco import SPELLINGS
+from tdcnet.data.formats.recordings import Frame, Key, build_sequences, recording_key
+from tdcnet.data.frames import IMAGE_SUFFIXES
+from tdcnet.data.sequence import Sequence
+
+CLASSES: tuple[str, ...] = ("target",)
+"""Stands for the ``names`` of ``data.yaml``; :func:`class_names` reads those."""
+
+YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+SLACK = 1e-3
+"""Fractions this far outside 0..1 are rounding."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``data.yaml`` says: its path, where its paths may start, the names of the classes, the splits."""
+
+    path: Path
+    bases: tuple[Path, ...]
+    names: tuple[str, ...]
+    splits: dict[str, tuple[str, ...]]
+
+
+def read(
+    root: Path | str,
+    split: str,
+    *,
+    problems: Problems | None = None,
+    cache_dir: Path | None = None,
+    data: str | None = None,
+) -> list[Sequence]:
+    """Reads one side of the split, a sequence per recording.
+
+    A recording that both sides hold is logged, and its name gets ``@train`` or ``@val``.
+
+    Args:
+        root: the folder that holds ``data.yaml``.
+        split: ``"train"`` or ``"val"``.
+        problems: what to do with bad names, lines and files; stops at the first if None.
+        cache_dir: not used here; all readers take the same arguments.
+        data: the description, relative to root; the first of ``YAML_FILES`` if None.
+
+    Raises:
+        FileNotFoundError: if the root, ``data.yaml`` or a folder or list it names is missing.
+        DataError: if ``data.yaml`` is not as it should be, at the first problem (policy ``"error"``), or if the split
+            holds no usable frame.
+    """
+    del cache_dir
+    common.check_split(split)
+    problems = problems or Problems()
+    described = describe(Path(root), data)
+    images = _images(described, split, problems)
+    recordings: dict[Key, list[Frame]] = {}
+    labelled = 0
+    for image in images:
+        place = _place(image, described)
+        if place is None:
+            problems.report(image, "the name does not end in a frame number", "Rename it, or move it out of the folder")
+            continue
+        frame = Frame(image, place[1], str(image))
+        labelled += _add_labels(frame, described, problems)
+        recordings.setdefault(place[0], []).append(frame)
+    if recordings and not labelled:
+        first = next(iter(recordings.values()))[0].path
+        problems.report(
+            described.path,
+            f"none of the {len(images)} images of {split!r} has a label file, {first} would have {label_file(first)}",
+            "Copy the labels there",
+        )
+    other = "val" if split == "train" else "train"
+    try:
+        others = _images(described, other, None) if other in described.splits else []
+    except FileNotFoundError:
+        others = []
+    other_keys = {place[0] for image in others if (place := _place(image, described)) is not None}
+    sequences = build_sequences(recordings, other_keys, split, problems, fractions=True)
+    return common.not_empty(sequences, split, described.path)
+
+
+def class_names(root: Path | str, *, data: str | None = None, **_: Any) -> tuple[str, ...]:
+    """The ``names`` of ``data.yaml``: what labels index into."""
+    return describe(Path(root), data).names
+
+
+def describe(root: Path, data: str | None = None) -> Description:
+    """Reads ``data.yaml``.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        DataError: if it is no YAML, or its names or splits are not as they should be.
+    """
+    path = common.find(
+        root, [data] if data else YAML_FILES, "description of the YOLO data set (dataset.read.data=FILE names it)"
+    )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: is no YAML ({' '.join(str(error).split())}). Correct it") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected the keys path, train, val and names, came {str(content)[:80]!r}")
+    splits = {}
+    for split, spellings in SPELLINGS.items():
+        given = next((content[word] for word in spellings if content.get(word)), None)
+        entries = given if isinstance(given, list) else [given] * (given is not None)
+        if not all(isinstance(entry, str) for entry in entries):
+            raise DataError(f"{path}: {split!r} is {given!r}; expected a folder, a text file, or a list of these")
+        if entries:
+            splits[split] = tuple(entries)
+    # `path` is often that of the machine the set was made on, so the yaml's own folder counts as well.
+    stated = content.get("path")
+    places = ([path.parent / stated, root / stated] if isinstance(stated, str) else []) + [path.parent, root]
+    bases = tuple(dict.fromkeys(Path(os.path.normpath(place)) for place in places))
+    return Description(path, bases, _names(content, path), splits)
+
+
+def _names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
+    names, count = content.get("names"), content.get("nc")
+    if names is None and isinstance(count, int):
+        names = list(range(count))
+    if isinstance(names, dict):
+        if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
+            raise DataError(f"{path}: names has the numbers {', '.join(map(str, names))}; they must go from 0 up")
+        names = [name for _, name in sorted(names.items(), key=lambda item: int(item[0]))]
+    if not isinstance(names, list) or not names:
+        raise DataError(f"{path}: names is {names!r}; expected a list of class names, or numbers from 0 with names")
+    return tuple(str(name) for name in names)
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+
+def _images(described: Description, split: str, problems: Problems | None) -> list[Path]:
+    """The images of a split, each once; with ``problems`` None bad lines are passed over."""
+    if split not in described.splits:
+        raise DataError(
+            f"{described.path}: has no {split!r}. Add it: a folder of images, a text file with one path per line, or a "
+            "list of these"
+        )
+    found: dict[Path, None] = {}
+    for entry in described.splits[split]:
+        place = _resolve(entry, described.bases)
+        if place is None:
+            tried = ", ".join(str(path) for path in _candidates(entry, described.bases))
+            raise FileNotFoundError(
+                f"{described.path}: {split!r} names {entry}, which is not there; looked for {tried}. Copy it, or "
+                "correct path and the entry"
+            )
+        if place.is_dir():
+            found.update(dict.fromkeys(_walk(place)))
+        elif place.suffix.lower() in IMAGE_SUFFIXES:
+            found[place] = None
+        else:
+            found.update(dict.fromkeys(_listed(place, described, problems)))
+    return list(found)
+
+
+def _candidates(entry: str, bases: tuple[Path, ...]) -> list[Path]:
+    entry = entry.strip().replace("\\", "/")
+    places = [base / entry for base in bases]
+    # Exports say ../train/images from a folder that nobody has, and lists hold the paths of another machine.
+    trimmed = entry
+    while trimmed.startswith("../"):
+        trimmed = trimmed[3:]
+    if trimmed != entry:
+        places += [base / trimmed for base in bases]
+    before, found, after = f"/{entry}".rpartition("/images/")
+    if found and before:
+        places += [base / "images" / after for base in bases]
+    # By text, not by following links: one image must have one path, and its labels lie beside the link.
+    return list(dict.fromkeys(Path(os.path.normpath(place)) for place in places))
+
+
+def _resolve(entry: str, bases: tuple[Path, ...]) -> Path | None:
+    return next((path for path in _candidates(entry, bases) if path.exists()), None)
+
+
+def _walk(folder: Path) -> list[Path]:
+    images = []
+    for at, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()  # os.walk goes on in this order
+        images += [Path(at, name) for name in sorted(names) if not name.startswith(".")]
+    return [path for path in images if path.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def _listed(path: Path, described: Description, problems: Problems | None) -> list[Path]:
+    bases = (path.parent, *described.bases)
+    images = []
+    for at, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        image = _resolve(line, bases)
+        if image is not None:
+            images.append(image)
+        elif problems is not None:
+            problems.report(f"{path}:{at}", f"{line.strip()[:120]} is missing", "Copy it or delete the line")
+    return images
+
+
+def _place(image: Path, described: Description) -> tuple[Key, int] | None:
+    for base in described.bases:
+        if image.is_relative_to(base):
+            return recording_key(image.relative_to(base).as_posix())
+    return recording_key(image.as_posix())
+
+
+# -- labels ------------------------------------------------------------------------------------------------------------
+
+
+def label_file(image: Path) -> Path:
+    """Where the boxes of an image are: the last ``/images/`` of its path swapped for ``/labels/``, suffix ``.txt``."""
+    before, found, after = image.as_posix().rpartition("/images/")
+    return Path(f"{before}/labels/{after}" if found else image).with_suffix(".txt")
+
+
+def _add_labels(frame: Frame, described: Description, problems: Problems) -> bool:
+    """Adds the boxes of a frame, as fractions; False if there is no label file."""
+    path = label_file(frame.path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except FileNotFoundError:
+        return False
+    for at, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        parsed = _parse(line.split(), len(described.names))
+        if isinstance(parsed, str):
+            problems.report(f"{path}:{at}", parsed, "Correct or delete the line")
+            continue
+        frame.boxes.append(parsed[0])
+        frame.labels.append(parsed[1])
+        frame.sources.append(f"{path}:{at}")
+    return True
+
+
+def _parse(tokens: list[str], num_classes: int) -> tuple[list[float], int] | str:
+    try:
+        label, *values = (float(token) for token in tokens)
+    except ValueError:
+        label, values = 0.0, []
+    if len(values) != 4:
+        return f"expected class xc yc w h, came {' '.join(tokens)[:80]!r}"
+    if label not in range(num_classes):
+        return f"class is {tokens[0]}; allowed are 0 to {num_classes - 1}"
+    if not all(-SLACK <= value <= 1 + SLACK for value in values):
+        return f"box {' '.join(tokens[1:])} is not within 0..1; expected fractions of width and height"
+    x, y, width, height = values
+    return [x - width / 2, y - height / 2, x + width / 2, y + height / 2], int(label)

@@ -1,0 +1,178 @@
+"""What is in a data set, and what is wrong with it: one pass over its frames, and the comparison of its splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tdcnet.data.errors import DataError
+from tdcnet.data.sequence import Sequence
+from tdcnet.data.targets import sides, signal_to_clutter, speeds
+from tdcnet.data.transforms import full_scale
+
+Floats = NDArray[np.float64]
+
+THUMBNAIL = 64
+"""Side of the pictures that frames are compared by, px."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One box and what makes it easy or hard."""
+
+    sequence: str
+    frame: int
+    box: tuple[float, float, float, float]
+    label: int
+    side: float
+    scr: float
+    speed: float
+    place: tuple[float, float]
+    """Centre as a fraction of width and height."""
+
+
+@dataclass(eq=False)
+class Survey:
+    """What one pass over a sequence's part of a split found.
+
+    Attributes:
+        name: of the sequence.
+        size: height and width in px of its frames; None if none could be read.
+        frames: of the split.
+        per_frame: targets on each of them.
+        targets: every target.
+        bad: messages of frames that cannot be read.
+        repeated: frames (positions) that equal the one before, bit for bit.
+        digests: of the frames' bytes.
+        thumbnails: float32 [K, D], unit vectors of frames that show something; see :func:`thumbnail`.
+        pictured: the K positions.
+    """
+
+    name: str
+    size: tuple[int, int] | None = None
+    frames: int = 0
+    per_frame: list[int] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+    repeated: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    thumbnails: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, THUMBNAIL**2), np.float32))
+    pictured: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Two sequences, one of each side of a split, that seem to show the same.
+
+    Attributes:
+        kind: ``"same sequence"`` (one name), ``"same frames"`` (equal bit for bit) or ``"near-duplicates"``.
+        frames: how many frames of the validation side are concerned.
+        likeness: largest correlation of two frames; 1 for equal ones.
+    """
+
+    train: str
+    val: str
+    kind: str
+    frames: int
+    likeness: float
+
+
+def survey(
+    sequence: Sequence, step: int = 1, thumbnails: int = 20, done: Callable[[], object] = lambda: None
+) -> Survey:
+    """Looks at every ``step``-th frame of a sequence's part of the split.
+
+    Args:
+        sequence: what a reader gave.
+        step: 1 for all frames.
+        thumbnails: how many frames are kept for comparison, evenly spread.
+        done: called after each frame.
+    """
+    found = Survey(sequence.name)
+    moving = speeds(sequence.boxes, sequence.segment_start)
+    indices = sequence.indices[::step]
+    chosen = set(indices[np.linspace(0, len(indices) - 1, min(thumbnails, len(indices))).astype(int)].tolist())
+    pictures = []
+    before, last = b"", -1
+    for t in indices.tolist():
+        found.frames += 1
+        boxes = sequence.boxes[t]
+        found.per_frame.append(len(boxes))
+        ratios = np.full(len(boxes), np.nan)
+        try:
+            image = sequence.frames.read(t)
+        except DataError as error:
+            found.bad.append(str(error))
+        else:
+            found.size = found.size or (image.shape[0], image.shape[1])
+            ratios = signal_to_clutter(image, boxes)
+            digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).digest()
+            if digest == before and last == t - 1:
+                found.repeated.append(t)
+            found.digests.append(digest)
+            before, last = digest, t
+            if t in chosen and (picture := thumbnail(image)) is not None:
+                pictures.append(picture)
+                found.pictured.append(t)
+        height, width = found.size or (1, 1)
+        for i, (x1, y1, x2, y2) in enumerate(boxes.astype(float).tolist()):
+            found.targets.append(
+                Target(
+                    sequence=sequence.name,
+                    frame=t,
+                    box=(x1, y1, x2, y2),
+                    label=int(sequence.labels[t][i]),
+                    side=float(sides(boxes[i : i + 1])[0]),
+                    scr=float(ratios[i]),
+                    speed=float(moving[t][i]),
+                    place=((x1 + x2) / 2 / width, (y1 + y2) / 2 / height),
+                )
+            )
+        done()
+    if pictures:
+        found.thumbnails = np.stack(pictures)
+    return found
+
+
+def thumbnail(image: NDArray[np.generic]) -> NDArray[np.float32] | None:
+    """A small picture of a frame's structure as a unit vector: [H, W] -> float32 [64 * 64]; None if it shows nothing.
+
+    What is smooth is taken out: two skies that fade towards the horizon are alike without being the same recording.
+    """
+    small = cv2.resize(image.astype(np.float32), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    structure = small - cv2.GaussianBlur(small, (0, 0), THUMBNAIL / 16)
+    norm = float(np.linalg.norm(structure))
+    if norm / THUMBNAIL < 0.002 * full_scale(image):  # half a grey level of 255
+        return None
+    return (structure / norm).ravel().astype(np.float32)
+
+
+def leaks(train: Iterable[Survey], val: Iterable[Survey], likeness: float = 0.9) -> list[Leak]:
+    """What the two sides of a split share, worst first.
+
+    Args:
+        train: one side.
+        val: the other.
+        likeness: least correlation of the structure of two frames that counts as near-duplicate.
+    """
+    train, found = list(train), []
+    for theirs in val:
+        for ours in train:
+            if ours.name == theirs.name:
+                found.append(Leak(ours.name, theirs.name, "same sequence", theirs.frames, 1.0))
+                continue
+            equal = len(set(ours.digests) & set(theirs.digests))
+            if equal:
+                found.append(Leak(ours.name, theirs.name, "same frames", equal, 1.0))
+            elif len(ours.thumbnails) and len(theirs.thumbnails):
+                best = (theirs.thumbnails @ ours.thumbnails.T).max(axis=1)
+                alike = int((best >= likeness).sum())
+                if alike:
+                    found.append(Leak(ours.name, theirs.name, "near-duplicates", alike, float(best.max())))
+    order = {"same sequence": 0, "same frames": 1, "near-duplicates": 2}
+    return sorted(found, key=lambda leak: (order[leak.kind], -leak.frames, -leak.likeness))

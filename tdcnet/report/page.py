@@ -1,0 +1,252 @@
+"""The report of an evaluation: one page that opens without a network, and its tables as CSV."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from tdcnet.data.clips import ClipDataset
+from tdcnet.data.errors import DataError
+from tdcnet.data.targets import SIZE_BINS, sides, signal_to_clutter, speeds
+from tdcnet.metrics.matching import Floats, Frames
+from tdcnet.metrics.outcomes import (
+    Outcomes,
+    at_threshold,
+    by_attribute,
+    by_sequence,
+    interval,
+    paired_difference,
+    pd_at,
+    roc_area,
+)
+from tdcnet.metrics.rules import Rule
+from tdcnet.report import plots
+from tdcnet.report.strips import Case, strip, worst_false_alarms, worst_misses
+from tdcnet.results import write_atomically
+
+SCR_EDGES = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, math.inf)
+SPEED_EDGES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, math.inf)
+SIZE_EDGES = (*(low for _, low, _ in SIZE_BINS), math.inf)
+ATTRIBUTES = {
+    "side": (SIZE_EDGES, "side of the target, px"),
+    "scr": (SCR_EDGES, "signal-to-clutter ratio"),
+    "speed": (SPEED_EDGES, "speed in the image, px per frame"),
+}
+BUDGETS = (1.0, 0.1, 0.05)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A detector's results on the evaluated frames: its name, the frames, and the figures of the metrics."""
+
+    name: str
+    frames: Frames
+    metrics: Mapping[str, float]
+
+
+def write_report(
+    folder: Path,
+    runs: Sequence[Run],
+    dataset: ClipDataset,
+    *,
+    title: str,
+    threshold: float = 0.5,
+    rule: Rule | None = None,
+    within_class: bool = False,
+    command: str = "",
+    samples: int = 300,
+    pictures: int = 12,
+) -> Path:
+    """Writes ``report.html`` and the CSV tables.
+
+    Args:
+        folder: to write to.
+        runs: one detector, or several on the same frames; the others are compared with the first.
+        dataset: the evaluated clips; image ids of the frames are its items.
+        title: of the page.
+        threshold: score from which on a detection counts in what is told at a threshold.
+        rule: what may match, see :mod:`tdcnet.metrics.rules`.
+        within_class: a detection hits only targets of its class.
+        command: that made it, shown on the page.
+        samples: of the bootstrap.
+        pictures: of misses, and of false alarms, of the first detector.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: if there is no run, two have the same name, or they are not of the same frames.
+    """
+    names = [run.name for run in runs]
+    if not runs or len(set(names)) < len(names):
+        raise ValueError(f"runs are {names}; expected one or more, of different names")
+    if any(not np.array_equal(run.frames.image_ids, runs[0].frames.image_ids) for run in runs):
+        raise ValueError("the runs are of different frames; evaluate all on the same ones")
+    sequences, attributes = describe(runs[0].frames, dataset)
+    outcomes = {run.name: Outcomes.of(run.frames, sequences, attributes, rule, within_class) for run in runs}
+    thresholds = dict.fromkeys(names, threshold)
+    summary = [_summary(name, each, threshold, samples) for name, each in outcomes.items()]
+    tables = {
+        "summary": summary,
+        "by_sequence": _sequence_rows(outcomes, threshold),
+        **{f"by_{name}": _attribute_rows(outcomes, name, edges, threshold) for name, (edges, _) in ATTRIBUTES.items()},
+    }
+    for name, rows in tables.items():
+        write_atomically(folder / f"{name}.csv", _as_csv(rows))
+    first = runs[0]
+    misses = worst_misses(first.frames, rule, threshold, attributes["scr"], sequences, pictures)
+    alarms = worst_false_alarms(first.frames, rule, threshold, sequences, pictures)
+    figures = {
+        "Pd over false alarms": plots.roc_figure(outcomes),
+        "Precision over recall": plots.precision_recall_figure(outcomes),
+        **{
+            f"Pd by {name}": plots.attribute_figure(outcomes, name, edges, thresholds, label)
+            for name, (edges, label) in ATTRIBUTES.items()
+        },
+        "By sequence": plots.sequence_figure(outcomes, thresholds),
+    }
+    text = resources.files("tdcnet.report").joinpath("page.html").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(text)
+    html = page.render(
+        title=title,
+        command=command,
+        threshold=threshold,
+        frames=len(first.frames),
+        targets=len(first.frames.target_boxes),
+        sequences=len(outcomes[first.name].sequences),
+        metrics=_metric_rows(runs),
+        names=names,
+        summary=summary,
+        differences=_differences(outcomes, samples),
+        figures={caption: plots.as_data_uri(figure) for caption, figure in figures.items()},
+        by_sequence=tables["by_sequence"],
+        groups=[
+            ("Easiest misses", _strips(misses, first.frames, dataset, threshold, sequences)),
+            ("Surest false alarms", _strips(alarms, first.frames, dataset, threshold, sequences)),
+        ],
+    )
+    return write_atomically(folder / "report.html", html.encode())
+
+
+def describe(frames: Frames, dataset: ClipDataset) -> tuple[list[str], dict[str, Floats]]:
+    """Sequence of each frame, and side (px), signal-to-clutter ratio and speed (px per frame) of each target."""
+    names: list[str] = []
+    scr: list[Floats] = []
+    speed: list[Floats] = []
+    known: dict[str, list[Floats]] = {}
+    counts = np.bincount(frames.target_frames, minlength=len(frames))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    for at, item in enumerate(frames.image_ids.tolist()):
+        sequence, t = dataset.locate(item)
+        names.append(sequence.name)
+        if not counts[at]:
+            continue
+        if sequence.name not in known:
+            known[sequence.name] = speeds(sequence.boxes, sequence.segment_start)
+        speed.append(known[sequence.name][t])
+        try:
+            scr.append(signal_to_clutter(sequence.frames.read(t), frames.target_boxes[starts[at] : starts[at + 1]]))
+        except DataError:
+            scr.append(np.full(counts[at], np.nan))
+    nothing = [np.zeros(0)]
+    return names, {
+        "side": sides(frames.target_boxes),
+        "scr": np.concatenate(scr or nothing),
+        "speed": np.concatenate(speed or nothing),
+    }
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+Row = dict[str, Any]
+
+
+def _summary(name: str, outcomes: Outcomes, threshold: float, samples: int) -> Row:
+    row: Row = {"detector": name, **at_threshold(outcomes, threshold)}
+    del row["recall"]
+    figures = {f"Pd@{budget:g}": partial(_pd_at, budget=budget) for budget in BUDGETS} | {"ROC area": _area}
+    ones = np.ones(len(outcomes.sequences))
+    for key, figure in figures.items():
+        row[key] = figure(outcomes, ones)
+        row[f"{key} low"], row[f"{key} high"] = interval(outcomes, figure, samples=samples)
+    return row
+
+
+def _differences(outcomes: Mapping[str, Outcomes], samples: int) -> list[Row]:
+    first, *others = outcomes.items()
+    rows = []
+    for name, each in others:
+        for key, figure in (("Pd@0.1", partial(_pd_at, budget=0.1)), ("ROC area", _area)):
+            value, low, high = paired_difference(each, first[1], figure, samples=samples)
+            rows.append({"of": name, "to": first[0], "figure": key, "difference": value, "low": low, "high": high})
+    return rows
+
+
+def _pd_at(outcomes: Outcomes, weights: Floats, budget: float) -> float:
+    return pd_at(outcomes, budget, weights)
+
+
+def _area(outcomes: Outcomes, weights: Floats) -> float:
+    return roc_area(outcomes, 1.0, weights)
+
+
+def _sequence_rows(outcomes: Mapping[str, Outcomes], threshold: float) -> list[Row]:
+    return [
+        {"detector": name, "sequence": sequence, **row}
+        for name, each in outcomes.items()
+        for sequence, row in by_sequence(each, threshold).items()
+    ]
+
+
+def _attribute_rows(
+    outcomes: Mapping[str, Outcomes], attribute: str, edges: Sequence[float], threshold: float
+) -> list[Row]:
+    return [
+        {"detector": name, "from": low, "to": high, "targets": count, "Pd": pd}
+        for name, each in outcomes.items()
+        for low, high, count, pd in by_attribute(each, attribute, edges, threshold)
+    ]
+
+
+def _metric_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    keys = [key for key in runs[0].metrics if all(key in run.metrics for run in runs)]
+    return [(key, [f"{run.metrics[key]:.4g}" for run in runs]) for key in keys]
+
+
+def _as_csv(rows: Sequence[Row]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["nothing"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def _strips(
+    cases: Sequence[Case], frames: Frames, dataset: ClipDataset, threshold: float, sequences: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Caption and data URI of each case that can be drawn."""
+    drawn = []
+    for case in cases:
+        picture = strip(case, frames, dataset, threshold)
+        if picture is None:
+            continue
+        _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        _, t = dataset.locate(int(frames.image_ids[case.frame]))
+        uri = "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
+        drawn.append((f"{sequences[case.frame]}, frame {t}: {case.text}", uri))
+    return drawn

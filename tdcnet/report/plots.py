@@ -1,0 +1,121 @@
+"""The plots of an evaluation, for one detector or several."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tdcnet.metrics.outcomes import Outcomes, by_attribute, by_sequence, draws, roc
+
+COLOURS = ("#d9730d", "#1f6fb2", "#2e8b57", "#8e44ad", "#b03a48", "#5f6a6a")
+LEAST_RATE = 1e-3
+"""False alarms per frame at which the ROC begins; below it a curve has too few of them to be drawn from."""
+RATES = np.geomspace(LEAST_RATE, 10, 120)
+
+
+def roc_figure(runs: Mapping[str, Outcomes], samples: int = 200) -> Figure:
+    """Pd over false alarms per frame; the band of a single detector is its 95 % bootstrap interval over sequences."""
+    figure, axis = _figure()
+    for colour, (name, outcomes) in zip(_colours(len(runs)), runs.items(), strict=True):
+        axis.plot(RATES, _pd_over(outcomes, None), color=colour, label=name, lw=1.8)
+        if len(runs) == 1 and len(outcomes.sequences) > 1:
+            curves = np.array([_pd_over(outcomes, w) for w in draws(len(outcomes.sequences), samples)])
+            low, high = np.nanpercentile(curves, [2.5, 97.5], axis=0)
+            axis.fill_between(RATES, low, high, color=colour, alpha=0.18, lw=0, label="95 % over sequences")
+    axis.set(xscale="log", xlabel="false alarms per frame", ylabel="Pd", ylim=(0, 1.02), xlim=(LEAST_RATE, 10))
+    axis.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def precision_recall_figure(runs: Mapping[str, Outcomes]) -> Figure:
+    """Precision over recall by matched centres, every threshold a point."""
+    figure, axis = _figure()
+    for colour, (name, outcomes) in zip(_colours(len(runs)), runs.items(), strict=True):
+        rate, pd, _ = roc(outcomes)
+        hits, alarms = pd * len(outcomes.found), rate * outcomes.frames.sum()
+        kept = hits + alarms > 0
+        axis.plot(pd[kept], hits[kept] / (hits + alarms)[kept], color=colour, label=name, lw=1.8)
+    axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+    axis.legend(loc="lower left", frameon=False)
+    return figure
+
+
+def attribute_figure(
+    runs: Mapping[str, Outcomes], attribute: str, edges: Sequence[float], thresholds: Mapping[str, float], label: str
+) -> Figure:
+    """Pd in bins of what makes a target hard; the number of targets stands below each bin."""
+    figure, axis = _figure()
+    width = 0.8 / len(runs)
+    rows: list[tuple[float, float, int, float]] = []
+    for i, (colour, (name, outcomes)) in enumerate(zip(_colours(len(runs)), runs.items(), strict=True)):
+        rows = by_attribute(outcomes, attribute, edges, thresholds[name])
+        at = np.arange(len(rows)) + (i - (len(runs) - 1) / 2) * width
+        axis.bar(at, [row[3] for row in rows], 0.92 * width, color=colour, label=name)
+    ticks = [f"{low:g}-{high:g}" if np.isfinite(high) else f"from {low:g}" for low, high, *_ in rows]
+    axis.set_xticks(np.arange(len(rows)), [f"{text}\n{row[2]}" for text, row in zip(ticks, rows, strict=True)])
+    axis.set(xlabel=f"{label}; below: targets", ylabel="Pd", ylim=(0, 1.02))
+    if len(runs) > 1:
+        axis.legend(frameon=False)
+    return figure
+
+
+def sequence_figure(runs: Mapping[str, Outcomes], thresholds: Mapping[str, float], most: int = 25) -> Figure:
+    """False alarms (to the right) and missed targets (to the left) of the worst sequences, at a threshold."""
+    counts: dict[str, dict[str, tuple[float, float]]] = {}
+    for name, outcomes in runs.items():
+        for sequence, row in by_sequence(outcomes, thresholds[name]).items():
+            misses = row["targets"] * (1 - row["Pd"]) if row["targets"] else 0.0
+            counts.setdefault(sequence, {})[name] = (misses, row["false_alarms_per_frame"] * row["frames"])
+    worst = sorted(counts, key=lambda s: -max(sum(pair) for pair in counts[s].values()))
+    worst = [s for s in worst if max(sum(pair) for pair in counts[s].values()) > 0][:most][::-1]
+    figure = Figure(figsize=(6.4, max(2.0, 0.9 + 0.24 * len(worst))), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = _styled(figure.add_subplot())
+    height = 0.8 / len(runs)
+    for i, (colour, name) in enumerate(zip(_colours(len(runs)), runs, strict=True)):
+        at = np.arange(len(worst)) + ((len(runs) - 1) / 2 - i) * height
+        pairs = [counts[s].get(name, (0.0, 0.0)) for s in worst]
+        axis.barh(at, [alarms for _, alarms in pairs], 0.92 * height, color=colour, label=name)
+        axis.barh(at, [-misses for misses, _ in pairs], 0.92 * height, color=colour, alpha=0.45)
+    axis.axvline(0, color="0.3", lw=0.8)
+    axis.set_yticks(np.arange(len(worst)), worst, fontsize=8)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+    axis.set_xlabel("missed targets   |   false alarms")
+    if len(runs) > 1:
+        axis.legend(frameon=False)
+    return figure
+
+
+def as_data_uri(figure: Figure) -> str:
+    """A figure as an SVG that a page holds in itself."""
+    text = io.BytesIO()
+    figure.savefig(text, format="svg")
+    return "data:image/svg+xml;base64," + base64.b64encode(text.getvalue()).decode()
+
+
+def _pd_over(outcomes: Outcomes, weights: np.ndarray | None) -> np.ndarray:
+    rate, pd, _ = roc(outcomes, weights)
+    return np.asarray(pd[np.searchsorted(rate, RATES, side="right") - 1])
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, _styled(figure.add_subplot())
+
+
+def _styled(axis: Axes) -> Axes:
+    axis.grid(color="0.9")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    return axis
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tdcnet.data.targets import sides, signal_to_clutter, size_bin, speeds
+
+
+def test_sizes_and_their_bins():
+    np.testing.assert_allclose(sides(np.array([[0, 0, 4, 9], [1, 1, 3, 3]])), [6, 2])
+    assert sides(np.zeros((0, 4))).shape == (0,)
+    assert [size_bin(s) for s in (1.9, 2, 9.99, 10, 19.9, 20, 500)] == [
+        "below",
+        "tiny",
+        "tiny",
+        "mini",
+        "mini",
+        "small",
+        "small",
+    ]
+
+
+def test_signal_to_clutter_by_hand():
+    """A checkerboard of 90 and 110 (mean 100, deviation 10) with a 4x4 target of 150."""
+    image = np.where(np.indices((80, 80)).sum(axis=0) % 2, 90, 110).astype(np.uint8)
+    image[40:44, 40:44] = 150
+    box = np.array([[40.0, 40, 44, 44]])
+    assert signal_to_clutter(image, box) == pytest.approx([5.0])
+    # The same picture in 16 bit has the same ratio, and a dark target counts like a bright one.
+    assert signal_to_clutter(image.astype(np.uint16) * 200, box) == pytest.approx([5.0])
+    assert signal_to_clutter(200 - image, box) == pytest.approx([5.0])
+
+
+def test_another_target_is_not_background():
+    image = np.where(np.indices((80, 80)).sum(axis=0) % 2, 90, 110).astype(np.uint8)
+    image[40:44, 40:44] = 150
+    image[50:60, 50:60] = 255
+    boxes = np.array([[40.0, 40, 44, 44], [50, 50, 60, 60]])
+    assert signal_to_clutter(image, boxes)[0] == pytest.approx(5.0)
+    assert signal_to_clutter(image, boxes[:1])[0] < 4
+
+
+def test_signal_to_clutter_at_the_border_and_on_flat_ground():
+    flat = np.full((30, 30), 100, np.uint8)
+    flat[0:3, 0:3] = 110
+    assert signal_to_clutter(flat, np.array([[0.0, 0, 3, 3]])) == pytest.approx([20.0])
+    assert np.isnan(signal_to_clutter(flat, np.array([[40.0, 40, 45, 45]]))).all()
+    everything = signal_to_clutter(flat, np.array([[0.0, 0, 30, 30]]))
+    assert np.isnan(everything).all()
+
+
+def test_speeds():
+    def at(*points):
+        return np.array([[x - 1, y - 1, x + 1, y + 1] for x, y in points], np.float32).reshape(-1, 4)
+
+    boxes = [at((0, 0)), at((3, 4), (50, 50)), at(), at((9, 9)), at((9, 10))]
+    found = speeds(boxes)
+    assert [len(f) for f in found] == [1, 2, 0, 1, 1]
+    assert np.isnan(found[0]).all() and np.isnan(found[3]).all()
+    assert found[1][0] == 5 and found[4][0] == 1
+    cut = speeds(boxes, np.array([0, 0, 0, 0, 4]))
+    assert np.isnan(cut[4]).all()
