@@ -10,6 +10,7 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,8 @@ from tdcnet.models import tdcnet, tdcnet_nano, tdcnet_small
 MODELS = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """Times and tells; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="the first one counts as 1")
     parser.add_argument("--size", type=int, nargs=2, default=(160, 160), metavar=("H", "W"))
@@ -37,7 +39,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="also writes the figures there")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
 
@@ -57,6 +59,7 @@ def main() -> None:
             if i:
                 times[key].append(seconds)
     report(args, times)
+    return 0
 
 
 def training_step(model: nn.Module, clip: torch.Tensor) -> Callable[[], None]:
@@ -121,4 +124,4 @@ def report(args: argparse.Namespace, times: dict[tuple[str, str], list[float]]) 
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

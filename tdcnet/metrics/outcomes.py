@@ -204,6 +204,22 @@ def roc_area(outcomes: Outcomes, limit: float = 1.0, weights: Floats | None = No
     return float((np.diff(edges) * pd[inside]).sum() / limit)
 
 
+def average_precision(outcomes: Outcomes, weights: Floats | None = None) -> float:
+    """Mean over 101 recalls of the best precision at that recall or beyond; NaN without targets.
+
+    With the rule ``iou(0.5)`` this is COCO's AP50 of one class; with a rule of centres, centre-distance AP.
+    """
+    w = _weights(outcomes, weights)
+    rate, pd, _ = roc(outcomes, weights)
+    targets, frames = float(w[outcomes.target_sequence].sum()), float(w @ outcomes.frames)
+    if not targets:
+        return float("nan")
+    hits, alarms = pd[1:] * targets, rate[1:] * frames
+    best = np.maximum.accumulate((hits / (hits + alarms).clip(1e-12))[::-1])[::-1]
+    at = np.searchsorted(pd[1:], np.linspace(0, 1, 101), side="left")
+    return float(np.append(best, 0.0)[at.clip(max=len(best))].mean())
+
+
 def by_sequence(outcomes: Outcomes, threshold: float) -> dict[str, dict[str, float]]:
     """:func:`at_threshold` of each sequence, with its ``frames`` and ``targets``."""
     figures = {}

@@ -24,6 +24,7 @@ from tdcnet.metrics.matching import Floats, Frames
 from tdcnet.metrics.outcomes import (
     Outcomes,
     at_threshold,
+    average_precision,
     by_attribute,
     by_sequence,
     interval,
@@ -176,7 +177,10 @@ Row = dict[str, Any]
 def _summary(name: str, outcomes: Outcomes, threshold: float, samples: int) -> Row:
     row: Row = {"detector": name, **at_threshold(outcomes, threshold)}
     del row["recall"]
-    figures = {f"Pd@{budget:g}": partial(_pd_at, budget=budget) for budget in BUDGETS} | {"ROC area": _area}
+    figures = {f"Pd@{budget:g}": partial(_pd_at, budget=budget) for budget in BUDGETS} | {
+        "ROC area": _area,
+        "centre AP": _centre_ap,
+    }
     ones = np.ones(len(outcomes.sequences))
     for key, figure in figures.items():
         row[key] = figure(outcomes, ones)
@@ -200,6 +204,10 @@ def _pd_at(outcomes: Outcomes, weights: Floats, budget: float) -> float:
 
 def _area(outcomes: Outcomes, weights: Floats) -> float:
     return roc_area(outcomes, 1.0, weights)
+
+
+def _centre_ap(outcomes: Outcomes, weights: Floats) -> float:
+    return average_precision(outcomes, weights)
 
 
 def _sequence_rows(outcomes: Mapping[str, Outcomes], threshold: float) -> list[Row]:

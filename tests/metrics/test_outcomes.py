@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from tdcnet.metrics import coco
 from tdcnet.metrics.matching import Frames
 from tdcnet.metrics.outcomes import (
     Outcomes,
     at_threshold,
+    average_precision,
     by_attribute,
     by_sequence,
     draws,
@@ -18,7 +20,7 @@ from tdcnet.metrics.outcomes import (
     roc_area,
 )
 from tdcnet.metrics.pd_fa import pd_at_budgets, scored_hits
-from tdcnet.metrics.rules import hit
+from tdcnet.metrics.rules import hit, iou
 
 
 def frame(predictions, targets):
@@ -111,6 +113,21 @@ def test_agrees_with_the_budgets_of_the_metric_classes():
     assert parts.sequences == whole.sequences and parts.frames.tolist() == whole.frames.tolist()
     for a, b in zip(roc(parts), roc(whole), strict=True):
         np.testing.assert_allclose(a, b)
+
+
+def test_average_precision_is_that_of_coco():
+    rng = np.random.default_rng(3)
+    frames = []
+    for i in range(300):
+        targets = [tuple(rng.uniform(10, 90, 2)) for _ in range(rng.integers(0, 3))]
+        predictions = [(x + rng.normal(0, 0.8), y, rng.random()) for x, y in targets]
+        predictions += [(*rng.uniform(0, 100, 2), rng.random() ** 2) for _ in range(rng.integers(0, 3))]
+        frames.append((f"s{i % 5}", predictions, targets))
+    together, names = columns(frames)
+    everywhere, _ = coco.evaluate(together)
+    assert 0.3 < everywhere.ap50 < 0.9
+    assert average_precision(Outcomes.of(together, names, rule=iou(0.5))) == pytest.approx(everywhere.ap50, abs=1e-6)
+    assert average_precision(Outcomes.of(together, names)) > everywhere.ap50  # by centres more of them are hits
 
 
 def test_groups(outcomes):
