@@ -20,7 +20,7 @@ from jinja2 import Environment, StrictUndefined
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
 from tdcnet.data.targets import SIZE_BINS, sides, signal_to_clutter, speeds
-from tdcnet.metrics.matching import Floats, Frames
+from tdcnet.metrics.matching import Floats, Frames, match_frames
 from tdcnet.metrics.outcomes import (
     Outcomes,
     at_threshold,
@@ -107,8 +107,9 @@ def write_report(
     for name, rows in tables.items():
         write_atomically(folder / f"{name}.csv", _as_csv(rows))
     first = runs[0]
-    misses = worst_misses(first.frames, rule, threshold, attributes["scr"], sequences, pictures)
-    alarms = worst_false_alarms(first.frames, rule, threshold, sequences, pictures)
+    match = match_frames(first.frames, rule, order="score", within_class=within_class)
+    misses = worst_misses(first.frames, match, threshold, attributes["scr"], sequences, pictures)
+    alarms = worst_false_alarms(first.frames, match, threshold, sequences, pictures)
     figures = {
         "Pd over false alarms": plots.roc_figure(outcomes),
         "Precision over recall": plots.precision_recall_figure(outcomes),
@@ -179,7 +180,7 @@ def _summary(name: str, outcomes: Outcomes, threshold: float, samples: int) -> R
     del row["recall"]
     figures = {f"Pd@{budget:g}": partial(_pd_at, budget=budget) for budget in BUDGETS} | {
         "ROC area": _area,
-        "centre AP": _centre_ap,
+        "centre AP": average_precision,
     }
     ones = np.ones(len(outcomes.sequences))
     for key, figure in figures.items():
@@ -204,10 +205,6 @@ def _pd_at(outcomes: Outcomes, weights: Floats, budget: float) -> float:
 
 def _area(outcomes: Outcomes, weights: Floats) -> float:
     return roc_area(outcomes, 1.0, weights)
-
-
-def _centre_ap(outcomes: Outcomes, weights: Floats) -> float:
-    return average_precision(outcomes, weights)
 
 
 def _sequence_rows(outcomes: Mapping[str, Outcomes], threshold: float) -> list[Row]:

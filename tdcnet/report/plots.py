@@ -61,7 +61,7 @@ def attribute_figure(
     axis.set_xticks(np.arange(len(rows)), [f"{text}\n{row[2]}" for text, row in zip(ticks, rows, strict=True)])
     axis.set(xlabel=f"{label}; below: targets", ylabel="Pd", ylim=(0, 1.02))
     if len(runs) > 1:
-        axis.legend(frameon=False)
+        axis.legend(loc="lower right", framealpha=0.9)  # bars leave no free place
     return figure
 
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from tdcnet.data.clips import BadFrame, ClipDataset
 from tdcnet.data.transforms import letterbox_matrix, transform_boxes
 from tdcnet.drawing import contact_sheet, draw_boxes
-from tdcnet.metrics.matching import Frames, match_frames
-from tdcnet.metrics.rules import Rule
+from tdcnet.metrics.matching import Frames, Ints
 
 Image = NDArray[np.uint8]
 
@@ -31,15 +30,15 @@ class Case:
 
 
 def worst_misses(
-    frames: Frames, rule: Rule | None, threshold: float, ease: NDArray[np.float64], sequences: list[str], most: int = 12
+    frames: Frames, match: Ints, threshold: float, ease: NDArray[np.float64], sequences: list[str], most: int = 12
 ) -> list[Case]:
     """Targets that were not found at the threshold, those first that were easiest to see; one per sequence at first.
 
     Args:
+        match: [D], the target that each detection hits, see :func:`~tdcnet.metrics.matching.match_frames`.
         ease: [G], the larger the easier (signal-to-clutter ratio); NaN comes last.
         sequences: [F].
     """
-    match = match_frames(frames, rule, order="score")
     found = np.full(len(frames.target_boxes), -np.inf)
     hit = match >= 0
     found[match[hit]] = frames.pred_scores[hit]
@@ -58,10 +57,9 @@ def worst_misses(
 
 
 def worst_false_alarms(
-    frames: Frames, rule: Rule | None, threshold: float, sequences: list[str], most: int = 12
+    frames: Frames, match: Ints, threshold: float, sequences: list[str], most: int = 12
 ) -> list[Case]:
     """Detections at or above the threshold that hit nothing, surest first; one per sequence at first."""
-    match = match_frames(frames, rule, order="score")
     false = np.flatnonzero((match < 0) & (frames.pred_scores >= threshold))
     ranked = false[np.argsort(-frames.pred_scores[false], kind="stable")]
     chosen = _spread(ranked, [sequences[f] for f in frames.pred_frames], most)

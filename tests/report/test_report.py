@@ -14,7 +14,7 @@ from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import Sequence
 from tdcnet.metrics import DetectionMetrics
-from tdcnet.metrics.matching import Frames
+from tdcnet.metrics.matching import Frames, match_frames
 from tdcnet.report import Run, write_report
 from tdcnet.report.exchange import read_predictions, write_ground_truth, write_predictions
 from tdcnet.report.strips import worst_false_alarms, worst_misses
@@ -148,10 +148,11 @@ def test_several_detectors_are_compared(dataset, runs, tmp_path):
 
 def test_worst_cases_take_turns(dataset, runs):
     frames, names = runs[1].frames, [dataset.locate(i)[0].name for i in range(8)]
-    alarms = worst_false_alarms(frames, None, 0.5, names, most=3)
+    match = match_frames(frames, order="score")
+    alarms = worst_false_alarms(frames, match, 0.5, names, most=3)
     assert [names[case.frame] for case in alarms] == ["first", "<second & last>", "first"]
     ease = np.array([1.0, 5.0, np.nan, 3.0, 1.0, 1.0])
-    misses = worst_misses(frames, None, 0.5, ease, names)
+    misses = worst_misses(frames, match, 0.5, ease, names)
     assert [case.frame for case in misses] == [1, 4, 0]
     assert misses[0].text == "SCR 5.0, not found at any score"
 
