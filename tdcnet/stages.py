@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import shlex
 import sys
 import warnings
@@ -40,6 +41,9 @@ logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARN
 Results = tuple[dict[str, float], dict[str, Any]]
 
 OmegaConf.register_new_resolver("count", len, replace=True)
+OmegaConf.register_new_resolver(
+    "channels_2d", lambda channels, frames, differences: channels * (frames if differences else 1), replace=True
+)
 
 # Of the command line a checkpoint was trained with, what does not carry over to its evaluation.
 NOT_INHERITED = ("stage", "ckpt_path", "source", "trainer", "logger", "callbacks", "paths", "hydra", "seed")
@@ -89,6 +93,8 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         _load(parts["module"], read_weights(best), best)
         log.info("evaluating %s", best)
     metrics = _validate(cfg, trainer, parts)
+    if trainer.is_global_zero:
+        parts["report"] = _report(cfg, overrides, parts, [Run(cfg.name, parts["module"].metrics.frames, metrics)])
     return metrics, {**parts, "ckpt_path": best or None}
 
 
@@ -318,22 +324,25 @@ def _existing(path: str | None) -> str | None:
 def _inherit(cfg: DictConfig, weights: Weights, given: list[str]) -> tuple[DictConfig, list[str]]:
     """The config that the checkpoint was trained with, and on top what the command line gives now."""
 
-    def key(override: str) -> str:
-        return override.lstrip("+~").split("=")[0]
-
-    named = {key(o) for o in given}
-    inherited = [
-        o
-        for o in weights.info.get("overrides", [])
-        if key(o) not in named and key(o).split(".")[0].split("@")[0] not in NOT_INHERITED
-    ]
-    merged = [*inherited, *given]
-    if inherited and HydraConfig.initialized():
-        cfg = hydra.compose("config", overrides=[o for o in merged if not key(o).startswith("hydra.")])
-    if "model" in weights.info and not any(k == "model" or k.startswith("model.") for k in named):
+    merged = merge_overrides(weights.info.get("overrides", []), given, without=NOT_INHERITED)
+    if len(merged) > len(given) and HydraConfig.initialized():
+        cfg = hydra.compose("config", overrides=[o for o in merged if not override_key(o).startswith("hydra.")])
+    if "model" in weights.info and not any(re.match(r"model\b", override_key(o)) for o in given):
         OmegaConf.set_struct(cfg, False)
         cfg.model = weights.info["model"]
     return cfg, merged
+
+
+def override_key(override: str) -> str:
+    """What a Hydra override is for: ``+a.b=c`` -> ``a.b``."""
+    return override.lstrip("+~").split("=")[0]
+
+
+def merge_overrides(first: Sequence[str], then: Sequence[str], without: Sequence[str] = ()) -> list[str]:
+    """Both lists of Hydra overrides; the second one's where both name a key, of the first no group in ``without``."""
+    named = {override_key(o) for o in then}
+    kept = [o for o in first if override_key(o) not in named and re.split(r"[.@/]", override_key(o))[0] not in without]
+    return [*kept, *then]
 
 
 def command_line(overrides: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from tdcnet.models.neck import TopDownNeck
 from tdcnet.models.postprocess import postprocess
 from tdcnet.models.presets import tdcnet, tdcnet_nano, tdcnet_small
 from tdcnet.models.shufflenet3d import ShuffleNet3D
+from tdcnet.models.single_stream import SingleStream
 from tdcnet.models.tdcsta import TDCSTA
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "DecoupledHead",
     "Detector",
     "ShuffleNet3D",
+    "SingleStream",
     "TopDownNeck",
     "postprocess",
     "tdcnet",

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 MULTIPLE = 32
 """Height and width of the input are multiples of this, the coarsest scale's stride."""
+
+STREAMS = ("tdc", "3d", "2d")
+"""The backbones' names: of aligned frames by temporal differences, of frames as they are, of the newest frame."""
+
+
+class NoBackbone(nn.Module):
+    """Stands where a stream is not used: nothing is computed."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.out_channels = tuple(channels)
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """No features."""
+        return []
 
 
 class Detector(nn.Module):
@@ -16,7 +33,8 @@ class Detector(nn.Module):
         backbone_tdc: clip -> three features [B, C_i, T_i, H_i, W_i]; sees the aligned frames.
         backbone_3d: the same; sees the frames as they are.
         backbone_2d: image -> three features [B, C_i, H_i, W_i]; sees the newest frame as it is.
-        fusion: three lists of features -> one list of [B, C_i, H_i, W_i].
+        fusion: three lists of features -> one list of [B, C_i, H_i, W_i]. If it has ``streams``, some of
+            :data:`STREAMS`, the other backbones are left out.
         neck: that list -> one map at stride 8.
         head: that map -> raw output.
         in_channels: channels of both inputs; 1 for grey.
@@ -44,7 +62,11 @@ class Detector(nn.Module):
         differences: bool = False,
     ) -> None:
         super().__init__()
-        self.backbone_tdc, self.backbone_3d, self.backbone_2d = backbone_tdc, backbone_3d, backbone_2d
+        unused = NoBackbone(fusion.in_channels)  # type: ignore[arg-type]
+        used = getattr(fusion, "streams", STREAMS)
+        self.backbone_tdc = backbone_tdc if "tdc" in used else unused
+        self.backbone_3d = backbone_3d if "3d" in used else unused
+        self.backbone_2d = backbone_2d if "2d" in used else unused
         self.fusion, self.neck, self.head = fusion, neck, head
         self.in_channels, self.num_frames = in_channels, num_frames
         self.differences = differences
@@ -55,10 +77,10 @@ class Detector(nn.Module):
                     f"{name} gives {given} channels, the fusion takes {fusion.in_channels}: make them equal"
                 )
         needed = in_channels * num_frames if differences else in_channels
-        if getattr(backbone_2d, "in_channels", needed) != needed:
+        if getattr(self.backbone_2d, "in_channels", needed) != needed:
             raise ValueError(
-                f"backbone_2d takes {backbone_2d.in_channels} channels, with differences={differences} it is given "
-                f"{needed}: set its in_channels (model.backbone_2d.in_channels={needed})"
+                f"backbone_2d takes {self.backbone_2d.in_channels} channels, with differences={differences} it is "
+                f"given {needed}: set its in_channels (model.backbone_2d.in_channels={needed})"
             )
         if tuple(neck.in_channels) != tuple(fusion.out_channels):  # type: ignore[arg-type]
             raise ValueError(f"the fusion gives {fusion.out_channels} channels, the neck takes {neck.in_channels}")

@@ -7,28 +7,18 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from tdcnet.models.detector import Detector
-
-STREAMS = ("tdc", "3d", "2d")
-
-
-class NoBackbone(nn.Module):
-    """Stands where a stream is not used: nothing is computed."""
-
-    def __init__(self, channels: Sequence[int]) -> None:
-        super().__init__()
-        self.out_channels = tuple(channels)
-
-    def forward(self, clip: Tensor) -> list[Tensor]:
-        return []
+from tdcnet.models.detector import STREAMS, Detector
 
 
 class SingleStream(nn.Module):
-    """A fusion that takes one stream's features, their mean over time, and ignores the others.
+    """A fusion that takes one stream's features, their mean over time; the detector leaves the other backbones out.
 
     Args:
         channels: of each scale.
         stream: ``tdc``, ``3d`` or ``2d``.
+
+    Raises:
+        ValueError: if ``stream`` is another.
     """
 
     def __init__(self, channels: Sequence[int], stream: str) -> None:
@@ -36,33 +26,28 @@ class SingleStream(nn.Module):
         if stream not in STREAMS:
             raise ValueError(f"stream is {stream!r}; allowed are {', '.join(STREAMS)}")
         self.in_channels = self.out_channels = tuple(channels)
-        self.stream = stream
+        self.streams = (stream,)
 
     def forward(self, tdc: list[Tensor], temporal: list[Tensor], spatial: list[Tensor]) -> list[Tensor]:
-        features = {"tdc": tdc, "3d": temporal, "2d": spatial}[self.stream]
+        """The features of the one stream."""
+        (features,) = (x for x in (tdc, temporal, spatial) if x)
         return [x.mean(dim=2) if x.dim() == 5 else x for x in features]
 
 
 def single_stream(model: Detector, stream: str) -> Detector:
-    """A detector of ``model``'s backbone ``stream`` (a copy) with a neck and head of its own, copied from ``model``'s.
+    """A detector of ``model``'s backbone ``stream`` with a neck and head of its own: copies of ``model``'s.
 
     Raises:
         ValueError: if ``stream`` is not ``tdc``, ``3d`` or ``2d``.
     """
-    if stream not in STREAMS:
-        raise ValueError(f"stream is {stream!r}; allowed are {', '.join(STREAMS)}")
-    channels: tuple[int, ...] = tuple(model.fusion.in_channels)  # type: ignore[arg-type]
-
-    def backbone(name: str) -> nn.Module:
-        return copy.deepcopy(getattr(model, f"backbone_{name}")) if name == stream else NoBackbone(channels)
-
+    fusion = SingleStream(tuple(model.fusion.in_channels), stream)  # type: ignore[arg-type]
+    parts = {
+        name: copy.deepcopy(getattr(model, name))
+        for name in ("backbone_tdc", "backbone_3d", "backbone_2d", "neck", "head")
+    }
     return Detector(
-        backbone("tdc"),
-        backbone("3d"),
-        backbone("2d"),
-        fusion=SingleStream(channels, stream),
-        neck=copy.deepcopy(model.neck),
-        head=copy.deepcopy(model.head),
+        **parts,
+        fusion=fusion,
         in_channels=model.in_channels,
         num_frames=model.num_frames,
         differences=model.differences,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
@@ -70,6 +71,39 @@ def write_predictions(path: Path, frames: Frames) -> Path:
     return write_json(path, results, indent=None)
 
 
+def read_ground_truth(path: Path) -> Frames:
+    """The frames of a ``ground_truth.json`` that this project wrote, without detections.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        DataError: if it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        ids = np.array([image["id"] - 1 for image in content["images"]], dtype=np.int64)
+        position = {item: at for at, item in enumerate(ids.tolist())}
+        rows = [
+            (position[a["image_id"] - 1], a["category_id"] - 1, *map(float, a["bbox"])) for a in content["annotations"]
+        ]
+        sizes = [(image["height"], image["width"]) for image in content["images"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is no ground_truth.json of stage=eval ({error!r}). Evaluate again") from error
+    targets = np.array(rows, dtype=np.float64).reshape(-1, 6)
+    targets = targets[np.argsort(targets[:, 0], kind="stable")]
+    nothing = np.zeros(0, np.int64)
+    return Frames(
+        image_ids=ids,
+        sizes=np.array(sizes, dtype=np.float64).reshape(-1, 2),
+        target_frames=targets[:, 0].astype(np.int64),
+        target_boxes=_xyxy(targets[:, 2:]),
+        target_labels=targets[:, 1].astype(np.int64),
+        pred_frames=nothing,
+        pred_boxes=np.zeros((0, 4)),
+        pred_scores=np.zeros(0),
+        pred_labels=nothing,
+    )
+
+
 def read_predictions(path: Path, frames: Frames, classes: Sequence[str]) -> Frames:
     """``frames`` with the detections of a COCO results file in place of their own.
 
@@ -92,13 +126,11 @@ def read_predictions(path: Path, frames: Frames, classes: Sequence[str]) -> Fram
     if bad := np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist():
         raise DataError(f"{path}, entry {bad[0]}: a box or score is not a finite number. Export it again")
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    boxes = rows[:, 2:6].copy()
-    boxes[:, 2:] += boxes[:, :2]
     return replace(
         frames,
         pred_frames=rows[:, 0].astype(np.int64),
         pred_labels=rows[:, 1].astype(np.int64),
-        pred_boxes=boxes,
+        pred_boxes=_xyxy(rows[:, 2:6]),
         pred_scores=rows[:, 6],
     )
 
@@ -117,6 +149,10 @@ def _row(path: Path, at: int, entry: Any, position: dict[int, int], classes: int
     if not 0 <= label < classes or len(box) != 4:
         raise DataError(f"{where}: expected category_id 1 to {classes} and a bbox of x, y, w, h; came {entry!r}")
     return [position[image], label, *box, score]
+
+
+def _xyxy(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 
 def _xywh(boxes: Any) -> list[list[float]]:
