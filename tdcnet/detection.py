@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tdcnet.data.transforms import undo_letterbox
 from tdcnet.losses import DetectionLoss
-from tdcnet.metrics import DetectionMetrics
+from tdcnet.metrics import DetectionMetrics, FrameCollector
 from tdcnet.models import Detector, postprocess
 from tdcnet.optim import MakeOptimizer, parameter_groups, warmup_cosine
 
@@ -44,6 +44,7 @@ class DetectionModule(pl.LightningModule):
 
     Attributes:
         checkpoint_info: plain data written into checkpoints under ``"tdcnet"``, from which the run can be rebuilt.
+        collected: where given, also keeps every detection of a validation with its box, for a report.
         results: figures of the last validation by name.
         curve: recall and precision [101] of the last validation.
     """
@@ -68,6 +69,7 @@ class DetectionModule(pl.LightningModule):
         self.model: Detector = model
         self.loss = DetectionLoss(model.num_classes)
         self.metrics = metrics or DetectionMetrics()
+        self.collected: FrameCollector | None = None
         self.make_optimizer, self.lr, self.reference_batch = optimizer, lr, reference_batch
         self.weight_decay, self.warmup, self.final_lr = weight_decay, warmup, final_lr
         self.max_minutes = max_minutes
@@ -175,6 +177,8 @@ class DetectionModule(pl.LightningModule):
         ]
         if found:
             self.metrics.update(found, targets, batch["image_id"])
+            if self.collected is not None:
+                self.collected.update(found, targets, batch["image_id"])
         return {"detections": found}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, Tensor]]:

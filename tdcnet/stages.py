@@ -27,11 +27,11 @@ from tdcnet.callbacks import EMA, PredictionWriter, Reparam, Visualize
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.weights import Weights, load_into, read_weights
 from tdcnet.detection import DetectionModule
-from tdcnet.metrics import format_table
+from tdcnet.metrics import FrameCollector, format_table
 from tdcnet.models import Detector
 from tdcnet.models.single_stream import single_stream
 from tdcnet.report import Run, write_report
-from tdcnet.report.exchange import read_predictions, write_ground_truth, write_predictions
+from tdcnet.report.exchange import read_masks, read_predictions, write_ground_truth, write_predictions
 from tdcnet.results import write_metrics
 
 log = logging.getLogger(__name__)
@@ -93,22 +93,32 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         _load(parts["module"], read_weights(best), best)
         log.info("evaluating %s", best)
     metrics = _validate(cfg, trainer, parts)
-    if trainer.is_global_zero:
-        parts["report"] = _report(cfg, overrides, parts, [Run(cfg.name, parts["module"].metrics.frames, metrics)])
+    if cfg.stage.get("report") and trainer.is_global_zero:
+        parts["report"] = _report(cfg, overrides, parts, [Run(cfg.name, parts["frames"], metrics)])
     return metrics, {**parts, "ckpt_path": best or None}
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
     """Evaluates ``ckpt_path`` on the validation split and writes a report, with others beside it if asked for.
 
-    ``stage.compare`` lists checkpoints, or COCO results of other detectors on the same frames (``ground_truth.json``).
+    ``stage.compare`` lists checkpoints, COCO results of other detectors on the same frames (``ground_truth.json``), or
+    folders of their masks; ``stage.strides`` other distances between a clip's frames.
     """
+    others, strides = cfg.stage.get("compare") or (), cfg.stage.get("strides") or ()
+    if (others or strides) and not cfg.stage.get("report"):
+        raise ValueError("stage.compare and stage.strides are shown in the report; leave stage.report=true")
     parts = _build(cfg, overrides, weights, ready=True)
     parts["trainer"] = trainer = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA))
     metrics = _validate(cfg, trainer, parts)
-    runs = [Run(_label(cfg), parts["module"].metrics.frames, metrics)]
-    for other in cfg.stage.get("compare") or ():
+    if not cfg.stage.get("report"):
+        return metrics, parts
+    runs = [Run(_label(cfg), parts["frames"], metrics)]
+    for other in others:
         runs.append(_compared(cfg, Path(other), parts, runs))
+    for stride in strides:
+        apart = copy.deepcopy(cfg)
+        apart.dataset.stride = stride
+        runs.append(_run(apart, weights, _unique(f"{_label(cfg)}, stride {stride}", runs)))
     if trainer.is_global_zero:
         parts["report"] = _report(cfg, overrides, parts, runs)
     return metrics, parts
@@ -237,13 +247,22 @@ def _trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequence[pl
 
 def _validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> dict[str, float]:
     """Figures on the validation split: returned, shown as a table, and written to ``metrics.json``."""
-    trainer.validate(parts["module"], datamodule=parts["datamodule"], verbose=False)
-    metrics: dict[str, float] = dict(parts["module"].results)
+    metrics = _measure(trainer, parts, collect=bool(cfg.stage.get("report")))
     if trainer.is_global_zero:
         path = write_metrics(Path(cfg.paths.output_dir) / "metrics.json", metrics)
         Console().print(format_table(metrics, title=f"{cfg.name}: validation split of {cfg.dataset.name}"))
         _say(f"metrics in [bold]{path}[/]")
     return metrics
+
+
+def _measure(trainer: pl.Trainer, parts: dict[str, Any], collect: bool) -> dict[str, float]:
+    """Figures on the validation split; ``parts["frames"]`` is then every detection, if they are to be collected."""
+    module: DetectionModule = parts["module"]
+    module.collected = FrameCollector() if collect else None
+    trainer.validate(module, datamodule=parts["datamodule"], verbose=False)
+    if module.collected is not None:
+        parts["frames"], module.collected = module.collected.frames(), None
+    return dict(module.results)
 
 
 def _label(cfg: DictConfig) -> str:
@@ -256,20 +275,29 @@ def _label(cfg: DictConfig) -> str:
 
 
 def _compared(cfg: DictConfig, path: Path, parts: dict[str, Any], runs: Sequence[Run]) -> Run:
-    """Another detector on the same frames: a checkpoint is run, COCO results are read."""
-    frames = runs[0].frames
+    """Another detector on the same frames: a checkpoint is run, COCO results and masks are read."""
+    frames, name = runs[0].frames, _unique(path.stem, runs)
     if path.suffix == ".json":
         found = read_predictions(path, frames, parts["datamodule"].classes)
-        return Run(_unique(path.stem, runs), found, parts["module"].metrics.figures(found))
-    weights = read_weights(path)
-    other = copy.deepcopy(cfg)
-    other.ckpt_path, other.stage.compare = str(path), []
-    other, _ = _inherit(other, weights, [*HydraConfig.get().overrides.task] if HydraConfig.initialized() else [])
-    other.ckpt_path = str(path)
-    built = _build(other, (), weights, ready=True)
-    trainer = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA, Visualize))
-    trainer.validate(built["module"], datamodule=built["datamodule"], verbose=False)
-    return Run(_unique(_label(other), runs), built["module"].metrics.frames, dict(built["module"].results))
+    elif path.is_dir() and not (path / "model.safetensors").is_file():
+        found = read_masks(path, frames, parts["datamodule"].val_dataset)
+    else:
+        weights = read_weights(path)
+        other = copy.deepcopy(cfg)
+        other.ckpt_path = str(path)
+        given = [*HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+        other, _ = _inherit(other, weights, given)
+        other.ckpt_path = str(path)
+        return _run(other, weights, _unique(_label(other), runs))
+    return Run(name, found, parts["module"].metrics.figures(found))
+
+
+def _run(cfg: DictConfig, weights: Weights | None, name: str) -> Run:
+    """A network on the validation split, without files of its own."""
+    parts = _build(cfg, (), weights, ready=True)
+    metrics = _measure(_trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA, Visualize)), parts, collect=True)
+    datamodule: ClipDataModule = parts["datamodule"]
+    return Run(name, parts["frames"], metrics, clip=(datamodule.num_frames, datamodule.stride))
 
 
 def _unique(name: str, runs: Sequence[Run]) -> str:

@@ -7,8 +7,8 @@ frames with one target and a handful of detections each spends its time on calls
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -110,6 +110,17 @@ class Frames:
                 )
         return frames
 
+    @classmethod
+    def joined(cls, parts: Sequence[Frames]) -> Frames:
+        """The frames of several batches, one batch after the other."""
+        before = np.cumsum([0, *(len(part) for part in parts)])[:-1].tolist()
+
+        def chained(column: str) -> NDArray[Any]:
+            shift = before if column.endswith("_frames") else [0] * len(parts)
+            return np.concatenate([getattr(part, column) + n for part, n in zip(parts, shift, strict=True)])
+
+        return cls(**{field.name: chained(field.name) for field in fields(cls)})
+
     def require_sizes(self) -> Frames:
         """Itself.
 
@@ -124,6 +135,13 @@ class Frames:
                 "Add it, or give the metric image_size=(height, width) if all frames are alike"
             )
         return self
+
+    def areas_inside(self, chosen: Bools) -> Floats:
+        """Area of the chosen detections [D] inside their frames, px."""
+        limit = self.sizes[self.pred_frames[chosen]][:, [1, 0, 1, 0]]
+        x1, y1, x2, y2 = np.clip(self.pred_boxes[chosen], 0.0, limit).T
+        area: Floats = np.maximum(x2 - x1, 0.0) * np.maximum(y2 - y1, 0.0)
+        return area
 
     def above(self, score_threshold: float) -> Frames:
         """Without the detections under the threshold; one exactly at it stays.
@@ -204,7 +222,7 @@ def match_frames(
     Returns:
         [D], the index (0..G-1) of the target that each detection hits, -1 for none.
     """
-    chunks = list(_pairs(frames, rule or within(), within_class))
+    chunks = list(candidate_pairs(frames, rule or within(), within_class))
     match = np.full(len(frames.pred_frames), -1, dtype=np.int64)
     if not chunks:
         return match
@@ -213,17 +231,33 @@ def match_frames(
     # np.lexsort sorts by its last key first.
     keys = (target, pred, descending, cost) if order == "nearest" else (target, pred, cost, descending)
     ranked = np.lexsort(keys)
-    taken = bytearray(len(frames.target_frames))
-    used = bytearray(len(match))
-    for p, t in zip(pred[ranked].tolist(), target[ranked].tolist(), strict=True):
-        if not (used[p] or taken[t]):
-            used[p] = taken[t] = 1
-            match[p] = t
+    pred, target = pred[ranked], target[ranked]
+    won = first_come(pred, target)
+    match[pred[won]] = target[won]
     return match
 
 
-def _pairs(frames: Frames, rule: Rule, within_class: bool) -> Iterator[tuple[Ints, Ints, Floats]]:
-    """Detection, target and cost of the pairs of one frame that may match."""
+def first_come(preds: Ints, targets: Ints) -> Bools:
+    """Which pairs win when they are taken in order, and each detection and each target at most once: [P], [P] -> [P].
+
+    A pair that is the first left of both its detection and its target wins; pairs that share one with a winner go;
+    and so on with what is left, a few rounds over columns instead of one step per pair.
+    """
+    won = np.zeros(len(preds), dtype=bool)
+    left = np.arange(len(preds))
+    while len(left):
+        p, t = preds[left], targets[left]
+        first = np.zeros((2, len(left)), dtype=bool)
+        for row, column in zip(first, (p, t), strict=True):
+            row[np.unique(column, return_index=True)[1]] = True
+        winners = first.all(axis=0)
+        won[left[winners]] = True
+        left = left[~(np.isin(p, p[winners]) | np.isin(t, t[winners]))]
+    return won
+
+
+def candidate_pairs(frames: Frames, rule: Rule, within_class: bool) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """Detection, target and cost of the pairs of one frame that may match, some frames at a time."""
     first = np.searchsorted(frames.target_frames, frames.pred_frames, side="left")
     count = np.searchsorted(frames.target_frames, frames.pred_frames, side="right") - first
     ends = np.cumsum(count)

@@ -1,4 +1,4 @@
-"""What became of every target and every detection, and all figures that follow: curves, groups, intervals.
+"""What became of every target and every detection, and the figures that follow: at a threshold, curves, intervals.
 
 Matching is done once, detections choosing in descending order of score, so that one number per target (the score at
 which it is found) and one per false alarm hold every threshold. Sequences are the unit of chance: frames of one
@@ -7,14 +7,14 @@ recording are nearly the same frame, so intervals come from drawing whole sequen
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.metrics.matching import Floats, Frames, Ints, match_frames
+from tdcnet.metrics.matching import Bools, Floats, Frames, Ints, match_frames
 from tdcnet.metrics.rules import Rule
 
 MISSED = -np.inf
@@ -81,8 +81,6 @@ class Outcomes:
         hit = match >= 0
         found[match[hit]] = frames.pred_scores[hit]
         area = frames.sizes.prod(axis=1)
-        limit = frames.sizes[frames.pred_frames[~hit]][:, [1, 0, 1, 0]]
-        x1, y1, x2, y2 = np.clip(frames.pred_boxes[~hit], 0.0, limit).T
         return cls(
             sequences=tuple(names.tolist()),
             frames=np.bincount(owner, minlength=len(names)),
@@ -92,7 +90,28 @@ class Outcomes:
             attributes={name: np.asarray(values, np.float64) for name, values in attributes.items()},
             false_sequence=owner[frames.pred_frames[~hit]],
             false_scores=frames.pred_scores[~hit],
-            false_pixels=np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0),
+            false_pixels=frames.areas_inside(~hit),
+        )
+
+    @cached_property
+    def ranked(self) -> tuple[Floats, Ints, Bools, Ints]:
+        """All hits and false alarms from the highest score down: scores, sequences, whether a hit, and where a run of
+        equal scores ends: those are kept or dropped together."""
+        hit = np.isfinite(self.found)
+        scores = np.concatenate([self.found[hit], self.false_scores])
+        owners = np.concatenate([self.target_sequence[hit], self.false_sequence])
+        order = np.argsort(-scores, kind="stable")
+        scores = scores[order]
+        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)) if len(scores) else np.zeros(0, np.int64)
+        return scores, owners[order], order < hit.sum(), last
+
+    def restricted(self, targets: Bools) -> Outcomes:
+        """Of these targets [G] only: detections that hit others count for nothing, false alarms all stay."""
+        return replace(
+            self,
+            target_sequence=self.target_sequence[targets],
+            found=self.found[targets],
+            attributes={name: values[targets] for name, values in self.attributes.items()},
         )
 
     @classmethod
@@ -173,14 +192,8 @@ def roc(outcomes: Outcomes, weights: Floats | None = None) -> tuple[Floats, Floa
         False alarms per frame [K], Pd [K] and thresholds [K]; the first point is (0, 0, infinity).
     """
     w = _weights(outcomes, weights)
-    hit = np.isfinite(outcomes.found)
-    scores = np.concatenate([outcomes.found[hit], outcomes.false_scores])
-    counts = np.concatenate([w[outcomes.target_sequence[hit]], w[outcomes.false_sequence]])
-    is_hit = np.arange(len(scores)) < hit.sum()
-    order = np.argsort(-scores, kind="stable")
-    scores, counts, is_hit = scores[order], counts[order], is_hit[order]
-    # Equal scores are kept or dropped together.
-    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)) if len(scores) else np.zeros(0, np.int64)
+    scores, owners, is_hit, last = outcomes.ranked
+    counts = w[owners]
     alarms, hits = np.cumsum(np.where(is_hit, 0, counts))[last], np.cumsum(np.where(is_hit, counts, 0))[last]
     frames, targets = float(w @ outcomes.frames), float(w[outcomes.target_sequence].sum())
     rate = alarms / frames if frames else np.full(len(last), np.nan)
@@ -218,42 +231,6 @@ def average_precision(outcomes: Outcomes, weights: Floats | None = None) -> floa
     best = np.maximum.accumulate((hits / (hits + alarms).clip(1e-12))[::-1])[::-1]
     at = np.searchsorted(pd[1:], np.linspace(0, 1, 101), side="left")
     return float(np.append(best, 0.0)[at.clip(max=len(best))].mean())
-
-
-def by_sequence(outcomes: Outcomes, threshold: float) -> dict[str, dict[str, float]]:
-    """:func:`at_threshold` of each sequence, with its ``frames`` and ``targets``."""
-    figures = {}
-    for i, name in enumerate(outcomes.sequences):
-        weights = np.zeros(len(outcomes.sequences))
-        weights[i] = 1
-        targets = int((outcomes.target_sequence == i).sum())
-        figures[name] = {"frames": int(outcomes.frames[i]), "targets": targets} | at_threshold(
-            outcomes, threshold, weights
-        )
-    return figures
-
-
-def by_attribute(
-    outcomes: Outcomes, attribute: str, edges: Sequence[float], threshold: float
-) -> list[tuple[float, float, int, float]]:
-    """Pd of the targets in each bin of an attribute, at a threshold.
-
-    Args:
-        edges: ascending; bin i holds the values from edge i up to, but not including, edge i + 1.
-
-    Returns:
-        Per bin its two edges, its number of targets, and Pd (NaN without targets).
-
-    Raises:
-        KeyError: if the attribute is not known.
-    """
-    values = outcomes.attributes[attribute]
-    hit = outcomes.found >= float(np.float32(threshold))
-    rows = []
-    for low, high in itertools.pairwise(edges):
-        inside = (values >= low) & (values < high)
-        rows.append((float(low), float(high), int(inside.sum()), _ratio(float(hit[inside].sum()), float(inside.sum()))))
-    return rows
 
 
 # -- chance -----------------------------------------------------------------------------------------------------------

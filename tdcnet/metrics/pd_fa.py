@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from tdcnet.metrics.matching import Bools, Floats, Frames, match_frames
+from tdcnet.metrics.matching import Bools, Floats, Frames, Ints, match_frames
 from tdcnet.metrics.rules import Rule, within
 
 BUDGETS = (1.0, 0.1, 0.05)
@@ -40,20 +40,29 @@ def count(frames: Frames, score_threshold: float = 0.5, rule: Rule | None = None
     Raises:
         ValueError: if a frame's size is not known.
     """
-    frames = frames.require_sizes().above(score_threshold)
-    false = match_frames(frames, rule, within_class=within_class) < 0
-    limit = frames.sizes[frames.pred_frames[false]][:, [1, 0, 1, 0]]
-    x1, y1, x2, y2 = np.clip(frames.pred_boxes[false], 0.0, limit).T
-    area = np.maximum(x2 - x1, 0.0) * np.maximum(y2 - y1, 0.0)
+    hits, false_alarms, false_pixels = count_by_frame(frames, score_threshold, rule, within_class)
     return Counts(
-        hits=int((~false).sum()),
+        hits=int(hits.sum()),
         targets=len(frames.target_frames),
-        false_alarms=int(false.sum()),
-        false_pixels=float(area.sum()),
+        false_alarms=int(false_alarms.sum()),
+        false_pixels=float(false_pixels.sum()),
         pixels=int(frames.sizes.prod(axis=1).sum()),
         frames=len(frames),
         empty_frames=int((~frames.annotated).sum()),
     )
+
+
+def count_by_frame(
+    frames: Frames, score_threshold: float = 0.5, rule: Rule | None = None, within_class: bool = False
+) -> tuple[Ints, Ints, Floats]:
+    """Hits, false alarms and pixels of false boxes of each frame, [F] each; see :func:`count`."""
+    frames = frames.require_sizes().above(score_threshold)
+    false = match_frames(frames, rule, within_class=within_class) < 0
+    owner, n = frames.pred_frames, len(frames)
+    hits: Ints = np.bincount(owner[~false], minlength=n)
+    false_alarms: Ints = np.bincount(owner[false], minlength=n)
+    false_pixels = np.bincount(owner[false], frames.areas_inside(false), minlength=n).astype(np.float64)
+    return hits, false_alarms, false_pixels
 
 
 def ratio(part: float, whole: float) -> float:
@@ -107,14 +116,14 @@ def pd_at_budgets(
     return results
 
 
-def gather_on_cpu(tensor: Tensor, group: Any = None) -> list[Tensor]:
+def gather_on_cpu(tensor: Tensor, group: Any = None, dtype: torch.dtype = torch.float64) -> list[Tensor]:
     """Gathers a state that may lie on the CPU while the processes talk over NCCL, which knows only CUDA tensors.
 
     A process without a single update has nothing to give, and torchmetrics puts an empty float32 [0] in its place;
-    the states gathered here are flat and float64.
+    the states gathered here are flat and of ``dtype``.
     """
     if tensor.numel() == 0:
-        tensor = tensor.reshape(0).double()
+        tensor = tensor.reshape(0).to(dtype)
     nccl = torch.distributed.get_backend(group) == "nccl"
     carried = tensor.cuda() if nccl else tensor
     return [t.to(tensor.device) for t in gather_all_tensors(carried, group)]

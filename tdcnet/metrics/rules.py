@@ -51,12 +51,17 @@ def _near(detections: Floats, targets: Floats, distance: float, inclusive: bool)
     return near, squared
 
 
-def _overlapping(detections: Floats, targets: Floats, threshold: float) -> tuple[Bools, Floats]:
+def overlap(detections: Floats, targets: Floats) -> Floats:
+    """Intersection over union of each pair of boxes: [P, 4], [P, 4] -> [P]; 0 where neither has an area."""
     low, high = np.maximum(detections[:, :2], targets[:, :2]), np.minimum(detections[:, 2:], targets[:, 2:])
     shared = (high - low).clip(0).prod(axis=1)
     union = _area(detections) + _area(targets) - shared
-    overlap: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return overlap >= threshold, 1 - overlap
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def _overlapping(detections: Floats, targets: Floats, threshold: float) -> tuple[Bools, Floats]:
+    shared = overlap(detections, targets)
+    return shared >= threshold, 1 - shared
 
 
 def _inside(detections: Floats, targets: Floats) -> tuple[Bools, Floats]:

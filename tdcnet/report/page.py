@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,18 +19,18 @@ from jinja2 import Environment, StrictUndefined
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
 from tdcnet.data.targets import SIZE_BINS, sides, signal_to_clutter, speeds
+from tdcnet.metrics.breakdown import Row, Scored, by_attribute, by_protocol, by_sequence
 from tdcnet.metrics.matching import Floats, Frames, match_frames
 from tdcnet.metrics.outcomes import (
     Outcomes,
     at_threshold,
     average_precision,
-    by_attribute,
-    by_sequence,
     interval,
     paired_difference,
     pd_at,
     roc_area,
 )
+from tdcnet.metrics.pd_fa import BUDGETS
 from tdcnet.metrics.rules import Rule
 from tdcnet.report import plots
 from tdcnet.report.strips import Case, strip, worst_false_alarms, worst_misses
@@ -39,22 +38,31 @@ from tdcnet.results import write_atomically
 
 SCR_EDGES = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, math.inf)
 SPEED_EDGES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, math.inf)
+GAP_EDGES = (0, 1, 2, 3, 5, 9, 17, 33, 65, math.inf)
 SIZE_EDGES = (*(low for _, low, _ in SIZE_BINS), math.inf)
 ATTRIBUTES = {
     "side": (SIZE_EDGES, "side of the target, px"),
     "scr": (SCR_EDGES, "signal-to-clutter ratio"),
     "speed": (SPEED_EDGES, "speed in the image, px per frame"),
+    "gap": (GAP_EDGES, "frame gap, from the oldest to the newest of the clip"),
 }
-BUDGETS = (1.0, 0.1, 0.05)
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A detector's results on the evaluated frames: its name, the frames, and the figures of the metrics."""
+    """A detector's results on the evaluated frames.
+
+    Attributes:
+        name: to show.
+        frames: with its detections.
+        metrics: its figures.
+        clip: frames of the clips that it saw and the distance from one to the next; None if it is as the data set's.
+    """
 
     name: str
     frames: Frames
     metrics: Mapping[str, float]
+    clip: tuple[int, int] | None = None
 
 
 def write_report(
@@ -96,13 +104,18 @@ def write_report(
     if any(not np.array_equal(run.frames.image_ids, runs[0].frames.image_ids) for run in runs):
         raise ValueError("the runs are of different frames; evaluate all on the same ones")
     sequences, attributes = describe(runs[0].frames, dataset)
-    outcomes = {run.name: Outcomes.of(run.frames, sequences, attributes, rule, within_class) for run in runs}
-    thresholds = dict.fromkeys(names, threshold)
-    summary = [_summary(name, each, threshold, samples) for name, each in outcomes.items()]
+    seen = {run.name: attributes | {"gap": gaps(run.frames, dataset, run.clip)} for run in runs}
+    scored = {run.name: Scored.of(run.frames, sequences, seen[run.name], threshold, rule, within_class) for run in runs}
+    outcomes = {name: each.outcomes for name, each in scored.items()}
+    summary = [_summary(name, each, samples) for name, each in scored.items()]
     tables = {
         "summary": summary,
-        "by_sequence": _sequence_rows(outcomes, threshold),
-        **{f"by_{name}": _attribute_rows(outcomes, name, edges, threshold) for name, (edges, _) in ATTRIBUTES.items()},
+        "by_sequence": _rows({name: by_sequence(each) for name, each in scored.items()}),
+        **{
+            f"by_{attribute}": _rows({name: by_attribute(each, attribute, edges) for name, each in scored.items()})
+            for attribute, (edges, _) in ATTRIBUTES.items()
+        },
+        "by_protocol": _rows({run.name: by_protocol(run.frames, threshold, within_class) for run in runs}),
     }
     for name, rows in tables.items():
         write_atomically(folder / f"{name}.csv", _as_csv(rows))
@@ -114,10 +127,10 @@ def write_report(
         "Pd over false alarms": plots.roc_figure(outcomes),
         "Precision over recall": plots.precision_recall_figure(outcomes),
         **{
-            f"Pd by {name}": plots.attribute_figure(outcomes, name, edges, thresholds, label)
-            for name, (edges, label) in ATTRIBUTES.items()
+            f"Pd by {name}": plots.attribute_figure(tables[f"by_{name}"], label)
+            for name, (_, label) in ATTRIBUTES.items()
         },
-        "By sequence": plots.sequence_figure(outcomes, thresholds),
+        "By sequence": plots.sequence_figure(tables["by_sequence"]),
     }
     text = resources.files("tdcnet.report").joinpath("page.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(text)
@@ -133,7 +146,7 @@ def write_report(
         summary=summary,
         differences=_differences(outcomes, samples),
         figures={caption: plots.as_data_uri(figure) for caption, figure in figures.items()},
-        by_sequence=tables["by_sequence"],
+        tables={key: tables[key] for key in tables if key != "summary"},
         groups=[
             ("Easiest misses", _strips(misses, first.frames, dataset, threshold, sequences)),
             ("Surest false alarms", _strips(alarms, first.frames, dataset, threshold, sequences)),
@@ -170,28 +183,44 @@ def describe(frames: Frames, dataset: ClipDataset) -> tuple[list[str], dict[str,
     }
 
 
+def gaps(frames: Frames, dataset: ClipDataset, clip: tuple[int, int] | None = None) -> Floats:
+    """Frames from the oldest to the newest of the clip in which each target is to be found: [G].
+
+    It is short where a recording begins: clips do not reach back before it.
+
+    Args:
+        clip: number of frames and their distance; the data set's own if None.
+    """
+    count, stride = clip or (dataset.num_frames, dataset.stride)
+    reach = np.zeros(len(frames))
+    for at, item in enumerate(frames.image_ids.tolist()):
+        sequence, t = dataset.locate(item)
+        reach[at] = t - sequence.clip_indices(t, count, stride)[0]
+    return reach[frames.target_frames]
+
+
 # -- tables -----------------------------------------------------------------------------------------------------------
 
-Row = dict[str, Any]
 
-
-def _summary(name: str, outcomes: Outcomes, threshold: float, samples: int) -> Row:
-    row: Row = {"detector": name, **at_threshold(outcomes, threshold)}
-    del row["recall"]
-    figures = {f"Pd@{budget:g}": partial(_pd_at, budget=budget) for budget in BUDGETS} | {
-        "ROC area": _area,
-        "centre AP": average_precision,
+def _summary(name: str, scored: Scored, samples: int) -> Row:
+    outcomes = scored.outcomes
+    row: Row = {"detector": name} | at_threshold(outcomes, scored.threshold)
+    del row["recall"]  # is Pd
+    figures = {f"Pd@{budget:g}": (outcomes, partial(_pd_at, budget=budget)) for budget in BUDGETS} | {
+        "ROC area": (outcomes, _area),
+        "centre AP": (outcomes, average_precision),
+        "AP50": (scored.overlaps, average_precision),
     }
     ones = np.ones(len(outcomes.sequences))
-    for key, figure in figures.items():
-        row[key] = figure(outcomes, ones)
-        row[f"{key} low"], row[f"{key} high"] = interval(outcomes, figure, samples=samples)
+    for key, (matched, figure) in figures.items():
+        row[key] = figure(matched, ones)
+        row[f"{key} low"], row[f"{key} high"] = interval(matched, figure, samples=samples)
     return row
 
 
 def _differences(outcomes: Mapping[str, Outcomes], samples: int) -> list[Row]:
     first, *others = outcomes.items()
-    rows = []
+    rows: list[Row] = []
     for name, each in others:
         for key, figure in (("Pd@0.1", partial(_pd_at, budget=0.1)), ("ROC area", _area)):
             value, low, high = paired_difference(each, first[1], figure, samples=samples)
@@ -207,22 +236,8 @@ def _area(outcomes: Outcomes, weights: Floats) -> float:
     return roc_area(outcomes, 1.0, weights)
 
 
-def _sequence_rows(outcomes: Mapping[str, Outcomes], threshold: float) -> list[Row]:
-    return [
-        {"detector": name, "sequence": sequence, **row}
-        for name, each in outcomes.items()
-        for sequence, row in by_sequence(each, threshold).items()
-    ]
-
-
-def _attribute_rows(
-    outcomes: Mapping[str, Outcomes], attribute: str, edges: Sequence[float], threshold: float
-) -> list[Row]:
-    return [
-        {"detector": name, "from": low, "to": high, "targets": count, "Pd": pd}
-        for name, each in outcomes.items()
-        for low, high, count, pd in by_attribute(each, attribute, edges, threshold)
-    ]
+def _rows(of_each: Mapping[str, Sequence[Row]]) -> list[Row]:
+    return [{"detector": name} | row for name, rows in of_each.items() for row in rows]
 
 
 def _metric_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:

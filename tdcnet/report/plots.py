@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tdcnet.metrics.outcomes import Outcomes, by_attribute, by_sequence, draws, roc
+from tdcnet.metrics.outcomes import Outcomes, draws, roc
 
+Row = Mapping[str, Any]
 COLOURS = ("#d9730d", "#1f6fb2", "#2e8b57", "#8e44ad", "#b03a48", "#5f6a6a")
 LEAST_RATE = 1e-3
 """False alarms per frame at which the ROC begins; below it a curve has too few of them to be drawn from."""
@@ -46,40 +48,51 @@ def precision_recall_figure(runs: Mapping[str, Outcomes]) -> Figure:
     return figure
 
 
-def attribute_figure(
-    runs: Mapping[str, Outcomes], attribute: str, edges: Sequence[float], thresholds: Mapping[str, float], label: str
-) -> Figure:
-    """Pd in bins of what makes a target hard; the number of targets stands below each bin."""
+def attribute_figure(rows: Sequence[Row], label: str) -> Figure:
+    """Pd in bins of what makes a target hard; the number of targets stands below each bin.
+
+    Args:
+        rows: of every detector, see :func:`~tdcnet.metrics.breakdown.by_attribute`; bins without targets are left out,
+            numbers that are not the same for all detectors, too.
+    """
     figure, axis = _figure()
-    width = 0.8 / len(runs)
-    rows: list[tuple[float, float, int, float]] = []
-    for i, (colour, (name, outcomes)) in enumerate(zip(_colours(len(runs)), runs.items(), strict=True)):
-        rows = by_attribute(outcomes, attribute, edges, thresholds[name])
-        at = np.arange(len(rows)) + (i - (len(runs) - 1) / 2) * width
-        axis.bar(at, [row[3] for row in rows], 0.92 * width, color=colour, label=name)
-    ticks = [f"{low:g}-{high:g}" if np.isfinite(high) else f"from {low:g}" for low, high, *_ in rows]
-    axis.set_xticks(np.arange(len(rows)), [f"{text}\n{row[2]}" for text, row in zip(ticks, rows, strict=True)])
+    of_each = _by_detector(rows)
+    kept = sorted({(row["from"], row["to"]) for row in rows if row["targets"]})
+    width = 0.8 / max(1, len(of_each))
+    for i, (colour, (name, bins)) in enumerate(zip(_colours(len(of_each)), of_each.items(), strict=True)):
+        at = np.arange(len(kept)) + (i - (len(of_each) - 1) / 2) * width
+        of_bin = {(row["from"], row["to"]): row["Pd"] for row in bins}
+        axis.bar(at, [of_bin[edges] for edges in kept], 0.92 * width, color=colour, label=name)
+    counts = [{row["targets"] for row in rows if (row["from"], row["to"]) == edges} for edges in kept]
+    told = [f"{_span(*edges)}\n{n.pop() if len(n) == 1 else ''}" for edges, n in zip(kept, counts, strict=True)]
+    axis.set_xticks(np.arange(len(kept)), told)
     axis.set(xlabel=f"{label}; below: targets", ylabel="Pd", ylim=(0, 1.02))
-    if len(runs) > 1:
+    if len(of_each) > 1:
         axis.legend(loc="lower right", framealpha=0.9)  # bars leave no free place
     return figure
 
 
-def sequence_figure(runs: Mapping[str, Outcomes], thresholds: Mapping[str, float], most: int = 25) -> Figure:
-    """False alarms (to the right) and missed targets (to the left) of the worst sequences, at a threshold."""
+def sequence_figure(rows: Sequence[Row], most: int = 25) -> Figure:
+    """False alarms (to the right) and missed targets (to the left) of the worst sequences, at a threshold.
+
+    Args:
+        rows: of every detector, see :func:`~tdcnet.metrics.breakdown.by_sequence`.
+        most: sequences shown.
+    """
+    of_each = _by_detector(rows)
     counts: dict[str, dict[str, tuple[float, float]]] = {}
-    for name, outcomes in runs.items():
-        for sequence, row in by_sequence(outcomes, thresholds[name]).items():
-            misses = row["targets"] * (1 - row["Pd"]) if row["targets"] else 0.0
-            counts.setdefault(sequence, {})[name] = (misses, row["false_alarms_per_frame"] * row["frames"])
+    for row in rows:
+        misses = row["targets"] * (1 - row["Pd"]) if row["targets"] else 0.0
+        alarms = row["false_alarms_per_frame"] * row["frames"]
+        counts.setdefault(row["sequence"], {})[row["detector"]] = (misses, alarms)
     worst = sorted(counts, key=lambda s: -max(sum(pair) for pair in counts[s].values()))
     worst = [s for s in worst if max(sum(pair) for pair in counts[s].values()) > 0][:most][::-1]
     figure = Figure(figsize=(6.4, max(2.0, 0.9 + 0.24 * len(worst))), layout="constrained")
     FigureCanvasAgg(figure)
     axis = _styled(figure.add_subplot())
-    height = 0.8 / len(runs)
-    for i, (colour, name) in enumerate(zip(_colours(len(runs)), runs, strict=True)):
-        at = np.arange(len(worst)) + ((len(runs) - 1) / 2 - i) * height
+    height = 0.8 / max(1, len(of_each))
+    for i, (colour, name) in enumerate(zip(_colours(len(of_each)), of_each, strict=True)):
+        at = np.arange(len(worst)) + ((len(of_each) - 1) / 2 - i) * height
         pairs = [counts[s].get(name, (0.0, 0.0)) for s in worst]
         axis.barh(at, [alarms for _, alarms in pairs], 0.92 * height, color=colour, label=name)
         axis.barh(at, [-misses for misses, _ in pairs], 0.92 * height, color=colour, alpha=0.45)
@@ -87,7 +100,7 @@ def sequence_figure(runs: Mapping[str, Outcomes], thresholds: Mapping[str, float
     axis.set_yticks(np.arange(len(worst)), worst, fontsize=8)
     axis.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axis.set_xlabel("missed targets   |   false alarms")
-    if len(runs) > 1:
+    if len(of_each) > 1:
         axis.legend(frameon=False)
     return figure
 
@@ -102,6 +115,17 @@ def as_data_uri(figure: Figure) -> str:
 def _pd_over(outcomes: Outcomes, weights: np.ndarray | None) -> np.ndarray:
     rate, pd, _ = roc(outcomes, weights)
     return np.asarray(pd[np.searchsorted(rate, RATES, side="right") - 1])
+
+
+def _by_detector(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    of_each: dict[str, list[Row]] = {}
+    for row in rows:
+        of_each.setdefault(row["detector"], []).append(row)
+    return of_each
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:g}-{high:g}" if np.isfinite(high) else f"from {low:g}"
 
 
 def _figure() -> tuple[Figure, Axes]:

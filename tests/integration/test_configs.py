@@ -5,12 +5,13 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tdcnet.models import tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models.single_stream import single_stream
 from tests.integration.conftest import CONFIGS
 
 PRESETS = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
 
 
-@pytest.mark.parametrize("experiment", ["irstd_uav", "irdst", "drone_ir", "demo"])
+@pytest.mark.parametrize("experiment", ["irstd_uav", "irdst", "drone_ir", "demo", "synthetic"])
 @pytest.mark.parametrize("trainer", ["auto", "cpu", "gpu", "ddp"])
 def test_every_experiment_composes_and_resolves(configure, experiment, trainer):
     cfg, _ = configure(f"+experiment={experiment}", f"trainer={trainer}", base=[])
@@ -45,6 +46,34 @@ def test_every_data_set_composes_and_instantiates(configure, dataset, tmp_path):
 def test_every_model_composes_and_builds(configure, model):
     cfg, _ = configure(f"model={model}", base=[])
     assert instantiate(cfg.model, _convert_="all").num_classes == 1
+
+
+@pytest.mark.parametrize("stream", ["2d", "3d", "tdc"])
+@pytest.mark.parametrize("model", PRESETS)
+def test_a_single_stream_has_no_other_backbone(configure, model, stream):
+    cfg, _ = configure(f"model={model}", f"model/fusion=only_{stream}", base=[])
+    built = instantiate(cfg.model, _convert_="all")
+    expected = single_stream(PRESETS[model](), stream)
+    shapes = {name: value.shape for name, value in built.state_dict().items()}
+    assert shapes == {name: value.shape for name, value in expected.state_dict().items()}
+    assert {name.split(".")[0] for name in shapes} == {f"backbone_{stream}", "neck", "head"}
+
+
+def test_differences_follow_one_key(configure):
+    for given in (["+experiment=drone_ir"], ["differences=true"], ["model.differences=true"]):
+        cfg, _ = configure(*given, base=[])
+        assert instantiate(cfg.model, _convert_="all").backbone_2d.in_channels == 5
+    cfg, _ = configure("+experiment=drone_ir", "model=top_hat", base=[])
+    assert instantiate(cfg.model, _convert_="all").num_frames == 5, "a recipe for networks fits other detectors, too"
+
+
+def test_every_baseline_composes_with_every_recipe(configure):
+    cfg, _ = configure("+experiment=baselines", base=[])
+    assert cfg.stage.name == "baselines" and cfg.trainer.max_epochs == 2 and cfg.module.max_minutes is None
+    for experiment in ("baselines", "synthetic", "irstd_uav"):
+        for own in cfg.stage.detectors.values():
+            single, _ = configure(f"+experiment={experiment}", *own, base=[])
+            assert instantiate(single.model, _convert_="all").num_frames == single.dataset.num_frames
 
 
 def test_published_recipe(configure):

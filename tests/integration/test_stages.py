@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.testing import assert_close
 
 from tdcnet import stages
@@ -35,7 +36,7 @@ def test_train_writes_what_it_promises(trained, tmp_path):
     metrics, parts = trained
     output = tmp_path / "run"
     assert Path(parts["ckpt_path"]).name == "best.ckpt"
-    for name in ("checkpoints/last.ckpt", "metrics.json", "validation.png", "precision_recall.png"):
+    for name in ("checkpoints/last.ckpt", "metrics.json", "validation.png", "precision_recall.png", "report.html"):
         assert (output / name).is_file(), name
     assert list((output / "tensorboard").glob("events*"))
     written = json.loads((output / "metrics.json").read_text())
@@ -310,3 +311,61 @@ def test_detectors_without_learning_need_no_checkpoint(configure, tmp_path):
 def test_a_network_needs_a_checkpoint(run):
     with pytest.raises(ValueError, match="stage=eval needs ckpt_path=CHECKPOINT"):
         run("stage=eval")
+
+
+def test_other_frame_distances_are_set_beside(trained, run, tmp_path):
+    _, parts = trained
+    metrics, _ = run("stage=eval", f"ckpt_path={parts['ckpt_path']}", "stage.strides=[1,2]")
+    with (tmp_path / "run" / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    own = rows[0]["detector"]
+    assert [row["detector"] for row in rows] == [own, f"{own}, stride 1", f"{own}, stride 2"]
+    assert rows[1]["centre AP"] == rows[0]["centre AP"]
+    assert float(rows[0]["Pd"]) == pytest.approx(metrics["Pd"])
+    with (tmp_path / "run" / "by_gap.csv").open() as file:
+        gaps = {(row["detector"], float(row["from"])): int(row["targets"]) for row in csv.DictReader(file)}
+    # Clips of five frames in recordings of six: the newest is at 0..5, so with stride 1 no clip spans 5 or more.
+    assert gaps[f"{own}, stride 1", 5] == gaps[own, 5] == 0 < gaps[f"{own}, stride 2", 5]
+
+
+def test_figures_alone(trained, run, tmp_path):
+    _, parts = trained
+    given = ["stage=eval", f"ckpt_path={parts['ckpt_path']}", "stage.report=false", f"paths.output_dir={tmp_path}/bare"]
+    metrics, evaluated = run(*given)
+    assert metrics["frames"] == 12 and "frames" not in evaluated
+    assert (tmp_path / "bare" / "metrics.json").is_file() and not (tmp_path / "bare" / "report.html").exists()
+    with pytest.raises(ValueError, match=r"leave stage\.report=true"):
+        run(*given, "stage.strides=[2]")
+
+
+def test_baselines_are_runs_of_their_own(clips, tmp_path):
+    """One fails, which costs the other nothing; given again, only that one runs, and all are compared."""
+    from tests.integration.conftest import SMALL
+
+    common = [o for o in SMALL if not o.startswith("model")]
+    common += ["stage=baselines", f"dataset.root={clips}", f"paths.cache_dir={tmp_path}", f"hydra.run.dir={tmp_path}"]
+    network = "'stage=train','model=tdcnet_nano','model/fusion=only_2d'"
+    # Hydra merges dictionaries: the detectors of the config are taken out one by one.
+    shipped = OmegaConf.load(ROOT / "configs" / "stage" / "baselines.yaml").detectors
+    common += [f"~stage.detectors.{name}" for name in shipped]
+
+    def baselines(widths: str) -> subprocess.CompletedProcess[str]:
+        detectors = [
+            f"+stage.detectors.net=[{network},'{widths}']",
+            "+stage.detectors.hat=['stage=eval','model=top_hat']",
+        ]
+        arguments = [sys.executable, "train.py", *common, *detectors]
+        return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=280)
+
+    broken = baselines("model.backbone_2d.in_channels=3")
+    assert broken.returncode == 1 and "1 of 2 detectors failed: net" in broken.stderr
+    first = (tmp_path / "hat" / "report.html").stat().st_mtime_ns
+    done = baselines("seed=1")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert (tmp_path / "hat" / "report.html").stat().st_mtime_ns == first, "what was done stays"
+    with (tmp_path / "summary.csv").open() as file:
+        assert [row["detector"] for row in csv.DictReader(file)] == ["net", "hat"]
+    state = read_weights(tmp_path / "net" / "checkpoints" / "best.ckpt").state
+    assert {name.split(".")[0] for name in state} == {"backbone_2d", "neck", "head"}
+    other = baselines("seed=2")
+    assert other.returncode == 1 and "holds a run with other options" in other.stderr

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
@@ -78,6 +80,73 @@ def test_agrees_with_torchmetrics(crowd: int) -> None:
         assert curves.ap50 == pytest.approx(float(expected["map_50"]), abs=1e-6)
         assert curves.ap == pytest.approx(float(expected["map"]), abs=1e-6)
     assert 0 < everywhere.ap < annotated.ap50
+
+
+def pycocotools_curves(frames: Frames) -> tuple[np.ndarray, np.ndarray]:
+    """Precision [T, 101, K] and recall [T, K] straight from COCOeval."""
+    classes = np.unique(frames.target_labels).tolist()
+
+    def coco(owner: np.ndarray, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> COCO:
+        annotations = []
+        for n, (image, (x1, y1, x2, y2), label, score) in enumerate(
+            zip(owner.tolist(), boxes.tolist(), labels.tolist(), scores.tolist(), strict=True), start=1
+        ):
+            w, h = x2 - x1, y2 - y1
+            annotations.append(
+                {"id": n, "image_id": image, "category_id": label, "bbox": [x1, y1, w, h], "area": w * h}
+                | {"score": score, "iscrowd": 0}
+            )
+        api = COCO()
+        api.dataset = {
+            "images": [{"id": i} for i in range(len(frames))],
+            "categories": [{"id": c} for c in classes],
+            "annotations": annotations,
+        }
+        api.createIndex()
+        return api
+
+    evaluation = COCOeval(
+        coco(frames.target_frames, frames.target_boxes, frames.target_labels, np.zeros(len(frames.target_labels))),
+        coco(frames.pred_frames, frames.pred_boxes, frames.pred_labels, frames.pred_scores),
+        "bbox",
+    )
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation.eval["precision"][:, :, :, 0, -1], evaluation.eval["recall"][:, :, 0, -1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_point_of_the_curves_is_that_of_pycocotools(seed: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """Crowds on a grid of whole pixels: equal scores, equal overlaps, overlaps exactly at a threshold, duplicates."""
+    rng = np.random.default_rng(seed)
+    preds, targets = [], []
+    for _ in range(40):
+        corners = rng.integers(0, 12, (rng.integers(0, 5), 2))
+        boxes = np.concatenate([corners, corners + rng.integers(4, 9, corners.shape)], axis=1)
+        found = boxes.repeat(3, axis=0) + rng.integers(-2, 3, (3 * len(boxes), 4)) * rng.integers(
+            0, 2, (3 * len(boxes), 1)
+        )
+        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+        preds.append(
+            {
+                "boxes": torch.tensor(found, dtype=torch.float32).reshape(-1, 4),
+                "scores": torch.tensor(rng.integers(1, 5, len(found)) / 4, dtype=torch.float32),
+                "labels": torch.tensor(rng.integers(0, 3, len(found))),
+            }
+        )
+        targets.append(
+            {
+                "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+                "labels": torch.tensor(rng.integers(0, 2, len(boxes))),
+            }
+        )
+    frames = Frames.from_lists(preds, targets)
+    everywhere, _ = evaluate(frames)
+    precision, recall = pycocotools_curves(frames)
+    np.testing.assert_allclose(everywhere.precision, precision, atol=1e-12)
+    np.testing.assert_allclose(everywhere.recall, recall, atol=1e-12)
+    assert 0.05 < everywhere.ap < everywhere.ap50 < 0.95
+    capfd.readouterr()  # pycocotools prints
 
 
 def test_nothing_found_nothing_there_and_silence(capfd: pytest.CaptureFixture[str]) -> None:

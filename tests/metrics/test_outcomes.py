@@ -10,8 +10,6 @@ from tdcnet.metrics.outcomes import (
     Outcomes,
     at_threshold,
     average_precision,
-    by_attribute,
-    by_sequence,
     draws,
     interval,
     paired_difference,
@@ -128,15 +126,6 @@ def test_average_precision_is_that_of_coco():
     assert 0.3 < everywhere.ap50 < 0.9
     assert average_precision(Outcomes.of(together, names, rule=iou(0.5))) == pytest.approx(everywhere.ap50, abs=1e-6)
     assert average_precision(Outcomes.of(together, names)) > everywhere.ap50  # by centres more of them are hits
-
-
-def test_groups(outcomes):
-    figures = by_sequence(outcomes, 0.5)
-    assert figures["a"]["Pd"] == 0.5 and figures["a"]["false_alarms_per_frame"] == 0
-    assert figures["b"]["targets"] == 2 and figures["b"]["false_alarms_per_frame"] == 0.5
-    bins = by_attribute(outcomes, "side", [2, 8, 10, 20, 30], 0.5)
-    assert [row[2] for row in bins] == [2, 1, 1, 0]
-    assert [row[3] for row in bins[:3]] == [1.0, 0.0, 0.0] and np.isnan(bins[3][3])
 
 
 def test_weights_are_as_good_as_repeated_sequences(outcomes):

@@ -11,14 +11,17 @@ import sys
 import warnings
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from tdcnet.metrics import DetectionMetrics, PdAtFalseAlarms, PdFa
+from tdcnet.metrics import DetectionMetrics, FrameCollector, PdAtFalseAlarms, PdFa
+from tdcnet.metrics.matching import Frames
 from tdcnet.metrics.published import published_scores
+from tdcnet.metrics.suite import AT_ONCE, DETECTION, FRAME, STATES, TARGET
 
 SIZE = torch.tensor([64, 80])
 Data = tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]
@@ -53,7 +56,10 @@ def frames(n: int = 31) -> Data:
     return preds, targets
 
 
-def collect(metric: DetectionMetrics, data: Data, ids: list[int], batch: int = 4) -> DetectionMetrics:
+Collecting = TypeVar("Collecting", DetectionMetrics, FrameCollector)
+
+
+def collect(metric: Collecting, data: Data, ids: list[int], batch: int = 4) -> Collecting:
     """Feeds the frames with these positions; their ids are 10 * position + 3."""
     for start in range(0, len(ids), batch):
         some = ids[start : start + batch]
@@ -84,6 +90,35 @@ def test_repeated_frames_count_once_and_order_is_nothing() -> None:
     once = collect(DetectionMetrics(), data, list(range(31))).compute()
     order = torch.randperm(31, generator=torch.Generator().manual_seed(0)).tolist()
     assert collect(DetectionMetrics(), data, [*order, 4, 4, 0, 30], batch=7).compute() == once
+
+
+def test_collected_frames_are_those_given_each_once_by_id() -> None:
+    data = frames()
+    order = torch.randperm(31, generator=torch.Generator().manual_seed(0)).tolist()
+    found = collect(FrameCollector(), data, [*order, 4, 4, 0, 30], batch=7).frames()
+    expected = Frames.from_lists(*data, image_ids=[10 * i + 3 for i in range(31)])
+    for column in vars(expected):
+        np.testing.assert_array_equal(getattr(found, column), getattr(expected, column), err_msg=column)
+    assert DetectionMetrics().figures(found) == collect(DetectionMetrics(), data, list(range(31))).compute()
+
+
+def test_boxes_are_forgotten_once_matched() -> None:
+    """What is held grows by a few bytes per frame, detection and target, and waiting frames are few."""
+    data = frames()
+    metric = DetectionMetrics()
+    rounds = 2 * AT_ONCE // 31 + 1
+    for k in range(rounds):
+        metric.update(*data, [31 * k + i for i in range(31)])
+    held = sum(part.numel() for name in STATES for part in getattr(metric, name))
+    detections, targets = (sum(len(d["labels"]) for d in part) for part in data)
+    waiting = metric._waiting_frames
+    assert waiting < AT_ONCE
+    matched = (31 * rounds - waiting) // 31
+    assert held == matched * (31 * FRAME.itemsize + detections * DETECTION.itemsize + targets * TARGET.itemsize)
+    assert (FRAME.itemsize, DETECTION.itemsize, TARGET.itemsize) == (40, 15, 4)
+    result = metric.compute()
+    assert result["frames"] == 31 * rounds
+    assert result["Pd"] == pytest.approx(collect(DetectionMetrics(), data, list(range(31))).compute()["Pd"])
 
 
 def test_curve() -> None:
@@ -147,6 +182,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     expected = {
         "all": collect(DetectionMetrics(), data, list(range(31))).compute(),
         "one_idle": collect(DetectionMetrics(), data, list(range(9))).compute(),
+        "boxes": Frames.from_lists(*data).pred_boxes.tolist(),
         "pd_fa": {k: v.item() for k, v in pd_fa.compute().items()},
         "swept": {k: v.item() for k, v in swept.compute().items()},
         "local_frames": 16,
@@ -175,6 +211,7 @@ def figures_across_processes(rank: int, folder: Path) -> dict[str, object]:
         if rank == 0:
             collect(idle, data, list(range(9)))
             swept.update(*data)
+        boxes = collect(FrameCollector(), data, dealt)
         own = [i for i in dealt if i % 2 == rank]
         pd_fa.update([data[0][i] for i in own], [data[1][i] for i in own])
         with warnings.catch_warnings():
@@ -183,14 +220,14 @@ def figures_across_processes(rank: int, folder: Path) -> dict[str, object]:
             results: dict[str, object] = {
                 "all": metric.compute(),
                 "one_idle": idle.compute(),
+                "boxes": boxes.frames().pred_boxes.tolist(),
                 "pd_fa": {k: v.item() for k, v in pd_fa.compute().items()},
                 "swept": {k: v.item() for k, v in swept.compute().items()},
             }
     finally:
         torch.distributed.destroy_process_group()
     # After compute a process has its own frames again.
-    headers = torch.cat([row.reshape(-1, 7) for row in metric.rows])
-    return results | {"local_frames": int((headers[:, 0] == 0).sum())}
+    return results | {"local_frames": sum(row.numel() for row in metric.frame_rows) // FRAME.itemsize}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,13 @@ from tdcnet.data.sequence import Sequence
 from tdcnet.metrics import DetectionMetrics
 from tdcnet.metrics.matching import Frames, match_frames
 from tdcnet.report import Run, write_report
-from tdcnet.report.exchange import read_predictions, write_ground_truth, write_predictions
+from tdcnet.report.exchange import (
+    read_ground_truth,
+    read_masks,
+    read_predictions,
+    write_ground_truth,
+    write_predictions,
+)
 from tdcnet.report.strips import worst_false_alarms, worst_misses
 
 SIZE = (96, 128)
@@ -103,18 +110,26 @@ def test_page_of_one_detector_has_all_its_parts(dataset, runs, tmp_path):
     text = page.read_text()
     parsed = Page(text)
     assert parsed.headings[0] == "A <title>"
-    assert {"Summary", "Plots", "Easiest misses", "Surest false alarms", "By sequence"} <= set(parsed.headings)
+    assert parsed.headings[1:] == [
+        "Summary",
+        "Plots",
+        "Easiest misses",
+        "Surest false alarms",
+        "By sequence, by kind of target",
+        "By way of counting",
+    ]
     assert parsed.outside == [], "nothing is fetched"
     captions = [alt for alt, _ in parsed.images]
-    assert captions[:6] == [
+    assert captions[:7] == [
         "Pd over false alarms",
         "Precision over recall",
         "Pd by side",
         "Pd by scr",
         "Pd by speed",
+        "Pd by gap",
         "By sequence",
     ]
-    strips = captions[6:]
+    strips = captions[7:]
     assert len(strips) == 3 and strips[0].startswith("first, frame 1: SCR") and "score 0.90" in strips[1]
     for _, uri in parsed.images:
         assert len(base64.b64decode(uri.partition(",")[2])) > 500
@@ -133,6 +148,11 @@ def test_tables_hold_the_figures(dataset, runs, tmp_path):
     assert [int(row["targets"]) for row in by_side] == [6, 0, 0]
     by_speed = table(tmp_path, "by_speed")
     assert int(by_speed[-1]["targets"]) == 4  # 10 px a frame; the first frame of each recording has no speed
+    by_gap = {row["from"]: row for row in table(tmp_path, "by_gap")}
+    # Clips of three frames reach back 0, 1 and 2 frames; the first recording's second frame is missed.
+    assert [int(by_gap[f"{n}.0"]["targets"]) for n in (0, 1, 2)] == [2, 2, 2]
+    assert [float(by_gap[f"{n}.0"]["Pd"]) for n in (0, 1, 2)] == [1, 0.5, 1]
+    assert {row["protocol"] for row in table(tmp_path, "by_protocol")} >= {"within", "iou", "basicirstd", "dnanet"}
 
 
 def test_several_detectors_are_compared(dataset, runs, tmp_path):
@@ -167,6 +187,40 @@ def test_predictions_go_out_and_come_back(dataset, runs, tmp_path):
     for column in ("pred_frames", "pred_boxes", "pred_scores", "pred_labels"):
         np.testing.assert_allclose(getattr(again, column), getattr(frames, column), atol=1e-6)
     assert DetectionMetrics().figures(again) == pytest.approx(DetectionMetrics().figures(frames), nan_ok=True)
+
+
+def test_ground_truth_goes_out_and_comes_back(dataset, runs, tmp_path):
+    frames = runs[0].frames
+    again = read_ground_truth(write_ground_truth(tmp_path / "gt.json", frames, dataset, ["target"]))
+    for column in ("image_ids", "sizes", "target_frames", "target_boxes", "target_labels"):
+        np.testing.assert_allclose(getattr(again, column), getattr(frames, column), atol=1e-6)
+    assert len(again.pred_scores) == 0
+    (tmp_path / "gt.json").write_text('{"images": [{}]}')
+    with pytest.raises(DataError, match="Evaluate again"):
+        read_ground_truth(tmp_path / "gt.json")
+
+
+def test_masks_of_another_detector(dataset, runs, tmp_path):
+    """Two touching squares and a weak one in one mask; the others are empty."""
+    frames = runs[0].frames
+    for item in range(8):
+        sequence, t = dataset.locate(item)
+        image = np.zeros(SIZE, np.uint8)
+        if item == 1:
+            image[10:14, 20:26], image[14:16, 26:28], image[50:52, 50:52] = 200, 255, 100
+        path = tmp_path / "masks" / sequence.name / (f"frame_{t}.png" if item % 2 else f"{t}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), image)
+    found = read_masks(tmp_path / "masks", frames, dataset)
+    assert found.pred_frames.tolist() == [1] and found.pred_scores.tolist() == [1.0]
+    assert found.pred_boxes.tolist() == [[20, 10, 28, 16]]
+    assert read_masks(tmp_path / "masks", frames, dataset, threshold=0.3).pred_scores.tolist() == [1.0, 100 / 255]
+    cv2.imwrite(str(path), image[1:])
+    with pytest.raises(DataError, match=r"frame_3\.png: is 95x128; expected a grey image of 96x128"):
+        read_masks(tmp_path / "masks", frames, dataset)
+    path.unlink()
+    with pytest.raises(DataError, match=r"no mask of <second & last>, frame 3; looked for .*frame_3\.png and .*3\.png"):
+        read_masks(tmp_path / "masks", frames, dataset)
 
 
 @pytest.mark.parametrize(
