@@ -2,6 +2,7 @@
 
 python scripts/check_dataset.py --format drone_ir --root data/drone_ir OUT
 
+With --group REGEX, which finds the recording in a sequence's name, it also tells recordings that were cut in two.
 Prints a table and writes to OUT: report.json (everything by sequence), targets.csv (every target with size,
 signal-to-clutter ratio and speed), histograms.png, and targets.png (the smallest, the dimmest and the oddest).
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import logging
 import sys
 from dataclasses import asdict
@@ -28,12 +28,12 @@ from rich.table import Table
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments
+from tdcnet.data.formats.arguments import add_arguments, add_group, recording_of
 from tdcnet.data.inspection import Leak, Survey, Target, leaks, survey
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.targets import SIZE_BINS, size_bin
 from tdcnet.drawing import contact_sheet, draw_boxes, write_png
-from tdcnet.results import write_atomically
+from tdcnet.results import write_atomically, write_json
 
 CUT = 64
 """Side of the cut-outs on the contact sheet, px of the frame."""
@@ -43,7 +43,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, metavar="OUT", help="folder to write")
     add_arguments(parser, on_bad_frame="skip")
-    parser.add_argument("--splits", nargs="+", default=list(common.SPLITS), help="both by default")
+    parser.add_argument(
+        "--splits", nargs="+", default=list(common.SPLITS), help="train and val by default; some sets have more"
+    )
+    add_group(parser)
     parser.add_argument("--step", type=int, default=1, help="look at every n-th frame (%(default)s)")
     parser.add_argument(
         "--likeness", type=float, default=0.9, help="correlation from which on frames are near-duplicates (%(default)s)"
@@ -98,9 +101,10 @@ def show(figures: dict[str, dict[str, Any]], found: list[Leak], problems: dict[s
     if not found:
         console.print("The splits share no sequence, no frame, and nothing that looks alike.")
         return
-    table = Table("training", "validation", "share", "frames", "likeness", title=f"{len(found)} pairs leak")
+    table = Table("splits", "sequence", "and", "share", "frames", "likeness", title=f"{len(found)} pairs leak")
     for leak in found[:15]:
-        table.add_row(leak.train, leak.val, leak.kind, str(leak.frames), f"{leak.likeness:.3f}")
+        likeness = f"{leak.likeness:.3f}" if np.isfinite(leak.likeness) else "-"
+        table.add_row(" / ".join(leak.splits), leak.one, leak.other, leak.kind, str(leak.frames), likeness)
     console.print(table)
     if len(found) > 15:
         console.print(f"and {len(found) - 15} more in report.json", style="dim")
@@ -145,7 +149,8 @@ def histograms(surveys: dict[str, list[Survey]]) -> Figure:
     most = max((max(each, default=0) for each in counts.values()), default=0)
     for at, (split, each) in enumerate(counts.items()):
         share = np.bincount(np.array(each, np.int64), minlength=most + 1) / max(1, len(each))
-        axes[3].bar(np.arange(most + 1) + (at - 0.5) * 0.4, share, 0.4, alpha=0.8, label=split)
+        width = 0.8 / len(counts)
+        axes[3].bar(np.arange(most + 1) + (at - (len(counts) - 1) / 2) * width, share, width, alpha=0.8, label=split)
     axes[3].set(title="targets on a frame", ylabel="share of frames")
     for axis, (split, every) in zip(axes[4:], targets.items(), strict=False):
         x, y = np.array([t.place for t in every]).reshape(-1, 2).T
@@ -225,7 +230,7 @@ def check(given: argparse.Namespace) -> None:
             task = bar.add_task(f"{split}: frames", total=sum(len(s.indices[:: given.step]) for s in every))
             surveys[split] = [survey(s, given.step, done=partial(bar.advance, task)) for s in every]
     figures = {split: summary(every) for split, every in surveys.items()}
-    found = leaks(surveys["train"], surveys["val"], given.likeness) if {"train", "val"} <= surveys.keys() else []
+    found = leaks(surveys, given.likeness, partial(recording_of, pattern=given.group))
     messages = {split: each.found for split, each in problems.items()}
     show(figures, found, messages)
     write(given.output, figures, surveys, found, messages, sequences)
@@ -258,7 +263,7 @@ def write(
         "bad entries": problems,
         "sequences": by_sequence,
     }
-    write_atomically(output / "report.json", (json.dumps(report, indent=2) + "\n").encode())
+    write_json(output / "report.json", report)
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(["split", "sequence", "frame", "x1", "y1", "x2", "y2", "label", "side", "scr", "speed"])

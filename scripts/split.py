@@ -25,7 +25,7 @@ from rich.table import Table
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments
+from tdcnet.data.formats.arguments import add_arguments, add_group, recording_of
 from tdcnet.data.frames import natural_sort, replacing
 from tdcnet.data.sequence import Sequence
 
@@ -44,7 +44,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add_arguments(parser, on_bad_frame="skip")
     parser.add_argument("--val", type=_fraction, default=0.2, help="share of the frames to validate on (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (%(default)s)")
-    parser.add_argument("--group", type=_regex, metavar="REGEX", help="finds the recording in a sequence's name")
+    add_group(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     return parser.parse_args(arguments)
 
@@ -54,13 +54,6 @@ def _fraction(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
-
-
-def _regex(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression ({error})") from error
 
 
 def read_pool(name: str, root: Path, problems: Problems, options: dict[str, Any]) -> list[Sequence]:
@@ -101,13 +94,7 @@ def groups_of(names: Iterable[str], pattern: re.Pattern[str] | None) -> dict[str
     """
     groups: dict[str, list[str]] = {}
     for name in names:
-        key = name
-        if pattern is not None:
-            match = pattern.search(name)
-            if match is None:
-                raise DataError(f"--group {pattern.pattern!r} finds nothing in {name!r}. It must match every name")
-            key = "\0".join(part or "" for part in match.groups()) if match.groups() else match[0]
-        groups.setdefault(key, []).append(name)
+        groups.setdefault(recording_of(name, pattern), []).append(name)
     return groups
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field
 
 import cv2
@@ -67,19 +69,28 @@ class Survey:
 
 @dataclass(frozen=True)
 class Leak:
-    """Two sequences, one of each side of a split, that seem to show the same.
+    """Two sequences, one of each of two splits, that seem to show the same.
 
     Attributes:
-        kind: ``"same sequence"`` (one name), ``"same frames"`` (equal bit for bit) or ``"near-duplicates"``.
-        frames: how many frames of the validation side are concerned.
-        likeness: largest correlation of two frames; 1 for equal ones.
+        splits: the two.
+        one: sequence of the first.
+        other: sequence of the second.
+        kind: ``"same sequence"`` (one name), ``"same recording"`` (by the names), ``"same frames"`` (equal bit for
+            bit) or ``"near-duplicates"``.
+        frames: how many frames of the other are concerned.
+        likeness: largest correlation of two frames; 1 for equal ones, NaN where only the names tell.
     """
 
-    train: str
-    val: str
+    splits: tuple[str, str]
+    one: str
+    other: str
     kind: str
     frames: int
     likeness: float
+
+
+KINDS = ("same sequence", "same frames", "same recording", "near-duplicates")
+"""From the surest."""
 
 
 def survey(
@@ -152,27 +163,37 @@ def thumbnail(image: NDArray[np.generic]) -> NDArray[np.float32] | None:
     return (structure / norm).ravel().astype(np.float32)
 
 
-def leaks(train: Iterable[Survey], val: Iterable[Survey], likeness: float = 0.9) -> list[Leak]:
-    """What the two sides of a split share, worst first.
+def leaks(
+    splits: Mapping[str, Listed[Survey]], likeness: float = 0.9, recording: Callable[[str], str] = str
+) -> list[Leak]:
+    """What splits share, two by two, worst first.
 
     Args:
-        train: one side.
-        val: the other.
+        splits: what was found in each.
         likeness: least correlation of the structure of two frames that counts as near-duplicate.
+        recording: tells by a sequence's name what it was cut from.
+
+    Raises:
+        DataError: if ``recording`` does.
     """
-    train, found = list(train), []
-    for theirs in val:
-        for ours in train:
-            if ours.name == theirs.name:
-                found.append(Leak(ours.name, theirs.name, "same sequence", theirs.frames, 1.0))
+    digests = {id(each): frozenset(each.digests) for every in splits.values() for each in every}
+    found = []
+    for (first, ours), (second, theirs) in itertools.combinations(splits.items(), 2):
+        for other, one in itertools.product(theirs, ours):
+            equal = len(digests[id(one)] & digests[id(other)])
+            alike = best = 0.0
+            if len(one.thumbnails) and len(other.thumbnails):
+                likest = (other.thumbnails @ one.thumbnails.T).max(axis=1)
+                alike, best = float((likest >= likeness).sum()), float(likest.max())
+            if one.name == other.name:
+                kind, frames, best = "same sequence", other.frames, 1.0
+            elif equal:
+                kind, frames, best = "same frames", equal, 1.0
+            elif recording(one.name) == recording(other.name):
+                kind, frames, best = "same recording", other.frames, best or float("nan")
+            elif alike:
+                kind, frames = "near-duplicates", int(alike)
+            else:
                 continue
-            equal = len(set(ours.digests) & set(theirs.digests))
-            if equal:
-                found.append(Leak(ours.name, theirs.name, "same frames", equal, 1.0))
-            elif len(ours.thumbnails) and len(theirs.thumbnails):
-                best = (theirs.thumbnails @ ours.thumbnails.T).max(axis=1)
-                alike = int((best >= likeness).sum())
-                if alike:
-                    found.append(Leak(ours.name, theirs.name, "near-duplicates", alike, float(best.max())))
-    order = {"same sequence": 0, "same frames": 1, "near-duplicates": 2}
-    return sorted(found, key=lambda leak: (order[leak.kind], -leak.frames, -leak.likeness))
+            found.append(Leak((first, second), one.name, other.name, kind, frames, best))
+    return sorted(found, key=lambda leak: (KINDS.index(leak.kind), -leak.frames, -np.nan_to_num(leak.likeness)))

@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
+from tdcnet.data.frames import read_grey
+from tdcnet.data.transforms import full_scale
 from tdcnet.masks import components
 from tdcnet.metrics.matching import Frames
 from tdcnet.results import write_json
@@ -140,9 +141,9 @@ def read_predictions(path: Path, frames: Frames, classes: Sequence[str]) -> Fram
 def read_masks(folder: Path, frames: Frames, dataset: ClipDataset, threshold: float = 0.5) -> Frames:
     """``frames`` with the detections of a detector that gives masks in place of their own.
 
-    Each evaluated frame has an 8-bit grey image ``SEQUENCE/FRAME.png`` of its own size, its value over 255 being the
-    score of a pixel; FRAME is the name of the frame's file, or for videos its position. A detection is an 8-connected
-    component of the pixels above ``threshold``, with the highest of their scores.
+    Each evaluated frame has a grey image ``SEQUENCE/FRAME.png`` of its own size, 8 or 16 bit, whose value over the
+    largest possible is the score of a pixel; FRAME is the name of the frame's file, or for videos its position. A
+    detection is an 8-connected component of the pixels above ``threshold``, with the highest of their scores.
 
     Raises:
         DataError: if a mask is missing, damaged or of another size.
@@ -157,13 +158,15 @@ def read_masks(folder: Path, frames: Frames, dataset: ClipDataset, threshold: fl
             raise DataError(
                 f"{folder}: no mask of {sequence.name}, frame {t}; looked for {' and '.join(map(str, paths))}"
             )
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        size = tuple(frames.sizes[at].astype(int).tolist())
-        if image is None or image.shape != size:
-            came = "is damaged" if image is None else f"is {image.shape[0]}x{image.shape[1]}"
-            raise DataError(f"{path}: {came}; expected a grey image of {size[0]}x{size[1]} px. Export it again")
-        found = components(image > 255 * threshold)
-        scores = [float(image[found.labels == i + 1].max()) / 255 for i in range(len(found))]
+        image = read_grey(path)
+        height, width = frames.sizes[at].astype(int).tolist()
+        if image.shape != (height, width):
+            raise DataError(
+                f"{path}: is {image.shape[1]}x{image.shape[0]}, its frame {width}x{height}. Export it at that size"
+            )
+        share = image.astype(np.float64) / full_scale(image)
+        found = components(share > threshold)
+        scores = [float(share[found.labels == i + 1].max()) for i in range(len(found))]
         rows += [(at, *box, score) for box, score in zip(found.boxes.tolist(), scores, strict=True)]
     table = np.array(rows, dtype=np.float64).reshape(-1, 6)
     owner = table[:, 0].astype(np.int64)

@@ -88,10 +88,23 @@ def test_leaks_are_found_and_named():
             sequence("z", [noise(9)]),
         )
     ]
-    found = leaks(train, val)
-    assert [(leak.train, leak.val, leak.kind) for leak in found] == [
+    found = leaks({"train": train, "val": val})
+    assert [(leak.one, leak.other, leak.kind) for leak in found] == [
         ("a", "a", "same sequence"),
         ("b", "x", "same frames"),
         ("c", "y", "near-duplicates"),
     ]
     assert found[2].frames == 1 and 0.9 < found[2].likeness <= 1
+
+
+def test_recordings_cut_in_two_are_told_by_their_names():
+    def one(name, seed):
+        return survey(sequence(name, [noise(seed)]))
+
+    splits = {"train": [one("02_0-99", 1), one("03_0-99", 2)], "val": [one("02_100-199", 3)], "test": [one("03_1", 4)]}
+    assert leaks(splits) == []
+    found = leaks(splits, recording=lambda name: name.partition("_")[0])
+    assert {(leak.splits, leak.one, leak.other, leak.kind) for leak in found} == {
+        (("train", "val"), "02_0-99", "02_100-199", "same recording"),
+        (("train", "test"), "03_0-99", "03_1", "same recording"),
+    }

@@ -216,7 +216,7 @@ def test_masks_of_another_detector(dataset, runs, tmp_path):
     assert found.pred_boxes.tolist() == [[20, 10, 28, 16]]
     assert read_masks(tmp_path / "masks", frames, dataset, threshold=0.3).pred_scores.tolist() == [1.0, 100 / 255]
     cv2.imwrite(str(path), image[1:])
-    with pytest.raises(DataError, match=r"frame_3\.png: is 95x128; expected a grey image of 96x128"):
+    with pytest.raises(DataError, match=r"frame_3\.png: is 128x95, its frame 128x96\. Export"):
         read_masks(tmp_path / "masks", frames, dataset)
     path.unlink()
     with pytest.raises(DataError, match=r"no mask of <second & last>, frame 3; looked for .*frame_3\.png and .*3\.png"):

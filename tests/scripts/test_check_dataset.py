@@ -34,13 +34,22 @@ def test_report_of_a_set_with_everything_wrong(root, tmp_path, capsys):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     train = report["splits"]["train"]
     assert train["unreadable frames"] == 1 and train["repeated frames"] == 1
-    assert any(leak["kind"] == "same sequence" and leak["val"] == sequence for leak in report["leaks"])
+    assert any(leak["kind"] == "same sequence" and leak["other"] == sequence for leak in report["leaks"])
     assert sum(train["targets by size"].values()) == train["targets"] > 0
     with (tmp_path / "out" / "targets.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert sum(row["split"] == "train" for row in rows) == train["targets"]
     for name in ("histograms.png", "targets.png"):
         assert cv2.imread(str(tmp_path / "out" / name)) is not None
+
+
+def test_recordings_by_name(root, tmp_path, capsys):
+    given = [str(tmp_path / "out"), "--format", "irstd_uav", "--root", str(root)]
+    assert check_dataset.main([*given, "--group", "^"]) == 0
+    leaks = json.loads((tmp_path / "out" / "report.json").read_text())["leaks"]
+    assert len(leaks) == 6 and {leak["kind"] for leak in leaks} <= {"same recording", "near-duplicates"}
+    assert check_dataset.main([*given, "--group", "nowhere"]) == 1
+    assert "finds nothing in" in capsys.readouterr().err
 
 
 def test_a_missing_set_is_told_in_one_line(tmp_path, capsys):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tdcnet.data.errors import DataError
 from tdcnet.data.formats import FORMATS
 
 
@@ -19,6 +21,32 @@ def add_arguments(parser: argparse.ArgumentParser, on_bad_frame: str) -> None:
         "--set", nargs="+", default=[], type=_option, metavar="KEY=VALUE", help="options of the reader, as in YAML"
     )
     parser.add_argument("--on-bad-frame", choices=("error", "skip"), default=on_bad_frame, help="(%(default)s)")
+
+
+def add_group(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--group``, for :func:`recording_of`."""
+    parser.add_argument("--group", type=_regex, metavar="REGEX", help="finds the recording in a sequence's name")
+
+
+def recording_of(name: str, pattern: re.Pattern[str] | None) -> str:
+    """The recording that a sequence is a part of: what the pattern (its groups, if any) finds; the name if None.
+
+    Raises:
+        DataError: if the pattern finds nothing: that one could be a part of any recording.
+    """
+    if pattern is None:
+        return name
+    match = pattern.search(name)
+    if match is None:
+        raise DataError(f"--group {pattern.pattern!r} finds nothing in {name!r}. It must match every name")
+    return "\0".join(part or "" for part in match.groups()) if match.groups() else match[0]
+
+
+def _regex(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression ({error})") from error
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -49,6 +49,20 @@ def test_reads_what_the_list_names(root: Path, read) -> None:
     assert sequence.clip_indices(1, 5) == [0, 0, 0, 0, 1]
 
 
+def test_low_snr_is_a_published_list(root: Path, read) -> None:
+    for sequence in ("00004", "00005"):
+        make(root, sequence, [1])
+    (root / "ImageSets/val_new.txt").write_text("00002\n00004\n00005")
+    (root / "val_snr_smaller_than_10.txt").write_text("00005\n00002\n00001\n")  # one is not of the split
+    assert [sequence.name for sequence in read(root, "val", subset="low_snr")] == ["00002", "00005"]
+    assert [sequence.name for sequence in read(root, "train", subset="low_snr")] == ["00003", "00001"]
+    (root / "val_snr_smaller_than_10.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"low SNR.*looked for .*ImageSets/val_snr_smaller_than_10\.txt"):
+        read(root, "val", subset="low_snr")
+    with pytest.raises(ValueError, match=r"subset is 'dim'; allowed are None and 'low_snr'"):
+        read(root, "val", subset="dim")
+
+
 def test_folders_as_split(tmp_path: Path, read) -> None:
     make(tmp_path / "train", "00010", [1])
     make(tmp_path / "train", "00009", [1])

@@ -1,0 +1,115 @@
+"""Scores a folder of predicted masks against a folder of true ones, by every published way of counting.
+
+python scripts/score_masks.py PREDICTED TRUE --json scores.json
+
+Both hold images at the same relative paths (the suffix may differ), 8 or 16 bits; every true mask needs a predicted
+one, an empty one where nothing was found. Prints IoU, nIoU, and Pd and Fa as BasicIRSTD, DNANet (with its known bug) and
+DTUM/DeepPro (without and with theirs) count them. For curves, intervals and pictures: stage=eval with
+stage.compare=[PREDICTED].
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from tdcnet.data.errors import DataError
+from tdcnet.data.formats.masks import read_mask
+from tdcnet.data.frames import IMAGE_SUFFIXES, natural_sort, read_grey
+from tdcnet.data.transforms import full_scale
+from tdcnet.metrics.mask_protocols import MASK_PROTOCOLS
+from tdcnet.metrics.segmentation import MaskMetrics
+from tdcnet.results import write_json
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("predicted", type=Path, metavar="PREDICTED")
+    parser.add_argument("true", type=Path, metavar="TRUE")
+    parser.add_argument(
+        "--threshold", type=int, default=127, help="a predicted pixel above it is target, of 0 to 254 (%(default)s)"
+    )
+    parser.add_argument("--true-threshold", type=int, default=0, help="the same for true masks (%(default)s)")
+    parser.add_argument("--json", type=Path, help="also writes the figures there")
+    return parser.parse_args(arguments)
+
+
+def pairs(predicted: Path, true: Path) -> list[tuple[Path, Path]]:
+    """Predicted and true mask of every frame.
+
+    Raises:
+        DataError: if there is no true mask, or one has no predicted one.
+    """
+    wanted = _images(true)
+    if not wanted:
+        raise DataError(f"{true}: holds no images. TRUE is the folder of the true masks")
+    found = {p.relative_to(predicted).with_suffix(""): p for p in _images(predicted)}
+    names = [path.relative_to(true).with_suffix("") for path in wanted]
+    if missing := [name for name in names if name not in found]:
+        raise DataError(
+            f"{predicted}: {len(missing)} of {len(names)} frames have no predicted mask, the first: {missing[0]}. "
+            "A frame on which nothing was found needs an empty one"
+        )
+    return [(found[name], path) for name, path in zip(names, wanted, strict=True)]
+
+
+def _images(folder: Path) -> list[Path]:
+    return natural_sort(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def score(given: argparse.Namespace) -> dict[str, float]:
+    """The figures of all frames, one frame in memory at a time.
+
+    Raises:
+        DataError: if a mask is bad, sizes differ, or no predicted pixel reaches the threshold though some have values.
+    """
+    metric = MaskMetrics(tuple(MASK_PROTOCOLS))
+    highest = 0.0
+    for path, true in track(pairs(given.predicted, given.true), "scoring"):
+        image, target = read_grey(path), read_mask(true, given.true_threshold)
+        if image.shape != target.shape:
+            sizes = [f"{shape[1]}x{shape[0]}" for shape in (image.shape, target.shape)]
+            raise DataError(f"{path}: is {sizes[0]}, {true} is {sizes[1]}. Export it at the frame's own size")
+        share = image / full_scale(image)
+        highest = max(highest, float(share.max()))
+        metric.update(torch.from_numpy(share > given.threshold / 255)[None], torch.from_numpy(target)[None])
+    if 0 < highest <= given.threshold / 255:
+        raise DataError(
+            f"{given.predicted}: no pixel of any mask is above {given.threshold}, the highest is {255 * highest:g} "
+            "of 255. Are they masks of 0 and 1? Then give --threshold 0"
+        )
+    return metric.compute()
+
+
+def show(figures: dict[str, float]) -> None:
+    """Prints the table."""
+    table = Table("protocol", "Pd", "Fa [1e-6]", title=f"{figures['frames']:.0f} frames")
+    for name in MASK_PROTOCOLS:
+        table.add_row(name, f"{figures[f'Pd_{name}']:.4f}", f"{1e6 * figures[f'Fa_{name}']:.2f}")
+    console = Console()
+    console.print(table)
+    console.print(f"IoU {figures['IoU']:.4f}, nIoU {figures['nIoU']:.4f}", highlight=False)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Scores; returns the exit status."""
+    given = parse_arguments(arguments)
+    try:
+        figures = score(given)
+    except (DataError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    show(figures)
+    if given.json:
+        print(write_json(given.json, figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
