@@ -3,8 +3,8 @@
 python scripts/score_masks.py PREDICTED TRUE --json scores.json
 
 Both hold images at the same relative paths (the suffix may differ), 8 or 16 bits; every true mask needs a predicted
-one, an empty one where nothing was found. Prints IoU, nIoU, and Pd and Fa as BasicIRSTD, DNANet (with its known bug) and
-DTUM/DeepPro (without and with theirs) count them. For curves, intervals and pictures: stage=eval with
+one, an empty one where nothing was found. Prints IoU, nIoU, and Pd and Fa as BasicIRSTD, DNANet (with its known bug)
+and DTUM/DeepPro (without and with theirs) count them. For curves, intervals and pictures: stage=eval with
 stage.compare=[PREDICTED].
 """
 
