@@ -8,16 +8,15 @@ Training looks in dataset.homography_dir; give the folder that this prints.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from functools import partial
 from pathlib import Path
 
 from tdcnet.data.alignment import Aligner
-from tdcnet.data.errors import DataError, Problems
+from tdcnet.data.errors import Problems
 from tdcnet.data.formats import reader
-from tdcnet.data.formats.arguments import add_arguments
+from tdcnet.data.formats.arguments import add_arguments, exit_status
 from tdcnet.data.frames import default_cache_dir
 from tdcnet.data.homographies import HomographyStore, align_sequences
 
@@ -52,26 +51,21 @@ def output_folder(root: Path) -> Path:
     return default_cache_dir() / "homographies" / root.resolve().name
 
 
+def align(given: argparse.Namespace) -> None:
+    """Computes what is missing."""
+    read = partial(reader(given.format).read, problems=Problems(given.on_bad_frame), **dict(given.set))
+    sequences = {split: read(given.root, split) for split in given.split}
+    store = HomographyStore(given.output or output_folder(given.root), given.num_frames, given.stride)
+    print(f"homographies: {store.root}")
+    for split, found in sequences.items():
+        summary = align_sequences(found, store, Aligner(given.model), processes=given.processes)
+        clips = sum(len(sequence.indices) for sequence in found)
+        print(f"{split}: {len(found)} sequences, {clips} clips; {summary}")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Computes what is missing; returns the exit status."""
-    given = parse_arguments(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        read = partial(reader(given.format).read, problems=Problems(given.on_bad_frame), **dict(given.set))
-        sequences = {split: read(given.root, split) for split in given.split}
-        store = HomographyStore(given.output or output_folder(given.root), given.num_frames, given.stride)
-        print(f"homographies: {store.root}")
-        for split, found in sequences.items():
-            summary = align_sequences(found, store, Aligner(given.model), processes=given.processes)
-            clips = sum(len(sequence.indices) for sequence in found)
-            print(f"{split}: {len(found)} sequences, {clips} clips; {summary}")
-    except (DataError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    """Aligns; returns the exit status."""
+    return exit_status(partial(align, parse_arguments(arguments)), "stopped; the same command goes on from here")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import logging
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -28,7 +27,7 @@ from rich.table import Table
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments, add_group, recording_of
+from tdcnet.data.formats.arguments import add_arguments, add_group, exit_status, recording_of
 from tdcnet.data.inspection import Leak, Survey, Target, leaks, survey
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.targets import SIZE_BINS, size_bin
@@ -290,14 +289,7 @@ def write(
 
 def main(arguments: list[str] | None = None) -> int:
     """Checks; returns the exit status."""
-    given = parse_arguments(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        check(given)
-    except (DataError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(partial(check, parse_arguments(arguments)))
 
 
 if __name__ == "__main__":

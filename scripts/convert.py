@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import struct
 import sys
@@ -28,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments
+from tdcnet.data.formats.arguments import add_arguments, exit_status
 from tdcnet.data.frames import ImageFiles, replacing
 from tdcnet.data.sequence import Sequence
 
@@ -239,17 +238,7 @@ def _mark(output: Path, source: dict[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Converts; returns the exit status."""
-    given = parse_arguments(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        convert(given)
-    except (DataError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(partial(convert, parse_arguments(arguments)), "stopped; the same command goes on from here")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from rich.progress import track
 from rich.table import Table
 
 from tdcnet.data.errors import DataError
+from tdcnet.data.formats.arguments import exit_status
 from tdcnet.data.formats.masks import read_mask
 from tdcnet.data.frames import IMAGE_SUFFIXES, natural_sort, read_grey
 from tdcnet.data.transforms import full_scale
@@ -63,8 +65,8 @@ def _images(folder: Path) -> list[Path]:
     return natural_sort(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def score(given: argparse.Namespace) -> dict[str, float]:
-    """The figures of all frames, one frame in memory at a time.
+def score(given: argparse.Namespace) -> None:
+    """Scores, prints and writes; one frame is in memory at a time.
 
     Raises:
         DataError: if a mask is bad, sizes differ, or no predicted pixel reaches the threshold though some have values.
@@ -84,7 +86,10 @@ def score(given: argparse.Namespace) -> dict[str, float]:
             f"{given.predicted}: no pixel of any mask is above {given.threshold}, the highest is {255 * highest:g} "
             "of 255. Are they masks of 0 and 1? Then give --threshold 0"
         )
-    return metric.compute()
+    figures = metric.compute()
+    show(figures)
+    if given.json:
+        print(write_json(given.json, figures))
 
 
 def show(figures: dict[str, float]) -> None:
@@ -99,16 +104,7 @@ def show(figures: dict[str, float]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Scores; returns the exit status."""
-    given = parse_arguments(arguments)
-    try:
-        figures = score(given)
-    except (DataError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    show(figures)
-    if given.json:
-        print(write_json(given.json, figures))
-    return 0
+    return exit_status(partial(score, parse_arguments(arguments)))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from rich.table import Table
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments, add_group, recording_of
+from tdcnet.data.formats.arguments import add_arguments, add_group, exit_status, recording_of
 from tdcnet.data.frames import natural_sort, replacing
 from tdcnet.data.sequence import Sequence
 
@@ -137,32 +137,34 @@ def show(sides: dict[str, list[str]], counts: dict[str, Count], groups: dict[str
     Console().print(table)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Writes the split; returns the exit status."""
-    given = parse_arguments(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        if given.output.exists() and not given.overwrite:
-            raise DataError(f"{given.output}: is there already. Give another name, or --overwrite")
-        problems = Problems(given.on_bad_frame)
-        counts = count(read_pool(given.format, given.root, problems, dict(given.set)))
-        groups = groups_of(counts, given.group)
-        frames = {key: sum(counts[name].frames for name in names) for key, names in groups.items()}
-        held_out = choose(frames, given.val, given.seed)
-        sides: dict[str, list[str]] = {split: [] for split in common.SPLITS}
-        for key, names in groups.items():
-            sides["val" if key in held_out else "train"] += names
-        sides = {side: [path.name for path in natural_sort(map(Path, names))] for side, names in sides.items()}
-        with replacing(given.output) as file:
-            file.write((json.dumps(sides, indent=2, ensure_ascii=False) + "\n").encode())
-    except (DataError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
+def split(given: argparse.Namespace) -> None:
+    """Deals, writes and tells.
+
+    Raises:
+        DataError: if the file is there, or the data set cannot be dealt out.
+    """
+    if given.output.exists() and not given.overwrite:
+        raise DataError(f"{given.output}: is there already. Give another name, or --overwrite")
+    problems = Problems(given.on_bad_frame)
+    counts = count(read_pool(given.format, given.root, problems, dict(given.set)))
+    groups = groups_of(counts, given.group)
+    frames = {key: sum(counts[name].frames for name in names) for key, names in groups.items()}
+    held_out = choose(frames, given.val, given.seed)
+    sides: dict[str, list[str]] = {side: [] for side in common.SPLITS}
+    for key, names in groups.items():
+        sides["val" if key in held_out else "train"] += names
+    sides = {side: [path.name for path in natural_sort(map(Path, names))] for side, names in sides.items()}
+    with replacing(given.output) as file:
+        file.write((json.dumps(sides, indent=2, ensure_ascii=False) + "\n").encode())
     show(sides, counts, groups)
     if problems.found:
         print(f"{len(problems.found)} bad entries were not counted, the first: {problems.found[0]}")
     print(given.output)
-    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes the split; returns the exit status."""
+    return exit_status(partial(split, parse_arguments(arguments)))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""What scripts ask for on the command line to read a data set."""
+"""What scripts that work on data share: what they ask for on the command line, and how they end."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,20 @@ def recording_of(name: str, pattern: re.Pattern[str] | None) -> str:
     if match is None:
         raise DataError(f"--group {pattern.pattern!r} finds nothing in {name!r}. It must match every name")
     return "\0".join(part or "" for part in match.groups()) if match.groups() else match[0]
+
+
+def exit_status(work: Callable[[], object], stopped: str = "stopped; the same command starts anew") -> int:
+    """Does a script's work: 0; 1 after one message about what is wrong with its input; 130 where it was stopped."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        work()
+    except (DataError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        return 130
+    return 0
 
 
 def _regex(text: str) -> re.Pattern[str]:
