@@ -1,6 +1,7 @@
 """Times networks against each other and against a plain implementation of the published computation, in one run.
 
 python scripts/benchmark.py                                            # all three, 160x160, batch 4
+python scripts/benchmark.py --models tdcnet_nano tdcnet_nano:3d tdcnet_nano:2d
 python scripts/benchmark.py --plain --size 640 640 --batch 1 --threads 2 --models tdcnet --json out.json
 
 Training step and forward pass in deploy form. Ratios are taken round by round, so that a slow moment of a shared
@@ -30,9 +31,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the yardstick is not a par
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.losses import DetectionLoss
 from tdcnet.models import tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models.detector import STREAMS
+from tdcnet.models.single_stream import single_stream
 from tests.plain.network import plain
 
-MODELS = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
+SIZES = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
+MODELS = [*SIZES, *(f"{name}:{stream}" for name in SIZES for stream in STREAMS)]
+"""Networks, and their single streams as ``tdcnet:2d``."""
 STEP, FORWARD = "training step", "forward, deployed"
 
 
@@ -62,7 +67,7 @@ class Case:
 def main(arguments: list[str] | None = None) -> int:
     """Times and tells; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="the first one counts as 1")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(SIZES), help="the first one counts as 1")
     parser.add_argument("--plain", action="store_true", help="also the plain form of each, which then counts as 1")
     parser.add_argument("--what", nargs="+", choices=("step", "forward"), default=["step", "forward"])
     parser.add_argument("--size", type=int, nargs=2, default=(160, 160), metavar=("H", "W"))
@@ -97,7 +102,10 @@ def _short(case: Case) -> str:
 
 def cases_of(name: str, clip: Tensor, with_plain: bool) -> list[Case]:
     """What is timed of one network."""
-    model = MODELS[name](num_frames=clip.shape[2]).to(clip.device)
+    size, _, stream = name.partition(":")
+    model = SIZES[size](num_frames=clip.shape[2]).to(clip.device)
+    if stream:
+        model = single_stream(model, stream)
     forms = {"fast": (model, reparameterize(model.eval()))}
     if with_plain:
         forms = {"plain": (plain(model.eval()), plain(model.eval(), deployed=True).eval())} | forms

@@ -49,15 +49,25 @@ def plain(model: Detector, deployed: bool = False) -> nn.Module:
                 setattr(parent, name, Pooling(part))
             elif isinstance(part, ScaleAttention):
                 part.forward = functools.partial(_fuse, part)  # type: ignore[method-assign]
-    stems = [network.backbone_2d.stem.conv, network.backbone_3d.stem[0]]
-    for stem in [*stems, *(m for m in network.backbone_tdc.stem.modules() if isinstance(m, nn.Conv3d))]:
-        # Focus packs the channels of one pixel next to each other.
-        stem.weight = nn.Parameter(stem.weight.detach().repeat_interleave(CHANNELS, dim=1) / CHANNELS)
-        stem.in_channels *= CHANNELS
-    if not deployed:
-        network.backbone_tdc.stem.to_colour()
-    network.in_channels = network.backbone_2d.in_channels = CHANNELS
+    _to_colour(network)
     return Colour(network)
+
+
+def _to_colour(network: Detector) -> None:
+    """Makes the stems take three channels, each with a third of the weight."""
+    for backbone in (network.backbone_tdc, network.backbone_3d, network.backbone_2d):
+        for part in getattr(backbone, "stem", nn.Identity()).modules():
+            if isinstance(part, Branches):
+                part.weights = nn.ParameterList(_in_colour(weight) for weight in part.weights)
+            elif isinstance(part, nn.Conv2d | nn.Conv3d):
+                part.weight = _in_colour(part.weight)
+                part.in_channels *= CHANNELS
+    network.in_channels = network.backbone_2d.in_channels = CHANNELS  # type: ignore[assignment]
+
+
+def _in_colour(weight: Tensor) -> nn.Parameter:
+    # Focus packs the channels of one pixel next to each other.
+    return nn.Parameter(weight.detach().repeat_interleave(CHANNELS, dim=1) / CHANNELS)
 
 
 class Colour(nn.Module):
@@ -102,11 +112,6 @@ class Branches(nn.Module):
             own = slice(i, None, len(self.names))
             norm.load_state_dict({k: v[own] if v.dim() else v for k, v in part.norm.state_dict().items()})
             self.norms.append(norm)
-
-    def to_colour(self) -> None:
-        """For three channels, each with a third of the weight."""
-        for i, weight in enumerate(self.weights):
-            self.weights[i] = nn.Parameter(weight.detach().repeat_interleave(CHANNELS, dim=1) / CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
         total: Tensor | float = 0.0

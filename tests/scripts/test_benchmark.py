@@ -9,10 +9,22 @@ from scripts import benchmark
 
 def test_every_model_is_timed_and_compared_with_the_first(tmp_path, capsys):
     file = tmp_path / "times.json"
-    arguments = ["--models", "tdcnet_small", "tdcnet_nano", "--size", "32", "64", "--batch", "2", "--rounds", "2"]
+    arguments = [
+        "--models",
+        "tdcnet_small",
+        "tdcnet_nano",
+        "tdcnet_nano:2d",
+        "--size",
+        "32",
+        "64",
+        "--batch",
+        "2",
+        "--rounds",
+        "2",
+    ]
     assert benchmark.main([*arguments, "--json", str(file)]) == 0
     rows = {(row["model"], row["what"]): row for row in json.loads(file.read_text())["rows"]}
-    assert len(rows) == 4
+    assert len(rows) == 6
     assert rows["tdcnet_small", "training step"]["ratio"] == pytest.approx(1)
     for row in rows.values():
         assert 0 < row["least"] <= row["seconds"] <= row["most"]
