@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdcnet.layers.conv import ConvNormAct, TemporalConv3d
+from tdcnet.layers.pool import max_pool_clip
 
 TemporalConv = Callable[..., nn.Module]
 """Called as ``conv(in_channels, out_channels, stride=..., groups=...)``; brings its own norm."""
@@ -87,7 +88,7 @@ class ShuffleNet3D(nn.Module):
             channels = width
 
     def forward(self, clip: Tensor) -> list[Tensor]:
-        x = F.relu(F.max_pool3d(self.stem(clip), 3, stride=2, padding=1))  # the same as pooling after ReLU, on less
+        x = F.relu(max_pool_clip(self.stem(clip)))  # the same as pooling after ReLU, on less
         features = []
         for stage in self.stages:
             x = stage(x)

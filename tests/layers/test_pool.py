@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tdcnet.layers.pool import max_pool_clip
+
+
+@pytest.mark.parametrize("size", [(5, 8, 6), (4, 7, 9), (1, 1, 1), (2, 3, 1), (3, 2, 5), (7, 16, 16)])
+def test_is_max_pool3d_bit_for_bit(size):
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    expected = F.max_pool3d(x, 3, stride=2, padding=1)
+    with torch.no_grad():
+        assert torch.equal(max_pool_clip(x), expected)
+        across = x.transpose(3, 4)
+        assert torch.equal(max_pool_clip(across), F.max_pool3d(across, 3, stride=2, padding=1))
+    assert torch.equal(max_pool_clip(x.requires_grad_()), expected)
