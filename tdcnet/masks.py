@@ -41,8 +41,10 @@ def components(mask: Mask) -> Components:
         raise ValueError(f"expected a mask [H, W], got one of shape {mask.shape}")
     count, labels, stats, centroids = cv2.connectedComponentsWithStats((mask != 0).astype(np.uint8), connectivity=8)
     # OpenCV numbers components block by block, not always in the order of their first pixels.
-    _, first = np.unique(labels[labels > 0], return_index=True)
-    order = np.argsort(first, kind="stable")
+    inside = labels[labels > 0]
+    first = np.full(count, len(inside))
+    np.minimum.at(first, inside, np.arange(len(inside)))
+    order = np.argsort(first[1:], kind="stable")
     rank = np.zeros(count, np.int32)
     rank[order + 1] = np.arange(1, count, dtype=np.int32)
     stats, centroids = stats[1:][order], centroids[1:][order]

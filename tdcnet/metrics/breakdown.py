@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tdcnet.masks import boxes_to_mask
+from tdcnet.masks import boxes_to_mask, components
 from tdcnet.metrics.mask_protocols import MASK_PROTOCOLS, MaskCounts
 from tdcnet.metrics.matching import Floats, Frames
 from tdcnet.metrics.outcomes import Outcomes, at_threshold, average_precision, pd_at, roc_area
@@ -118,7 +118,7 @@ def by_protocol(frames: Frames, threshold: float, within_class: bool = False) ->
     wanted = np.split(kept.target_boxes, np.searchsorted(kept.target_frames, edges))
     for size, predictions, targets in zip(kept.sizes.astype(int).tolist(), found, wanted, strict=False):
         if len(predictions) or len(targets):
-            masks = boxes_to_mask(predictions, size), boxes_to_mask(targets, size)
+            masks = [components(boxes_to_mask(boxes, size)) for boxes in (predictions, targets)]
             for name, protocol in MASK_PROTOCOLS.items():
                 totals[name] += protocol(*masks)
     pixels = int(frames.sizes.prod(axis=1).sum())

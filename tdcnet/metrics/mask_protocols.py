@@ -1,7 +1,8 @@
 """How published codes count Pd and Fa on masks, exactly, so that their tables can be compared with.
 
-Each function takes the prediction and the target mask of one frame, [H, W], and gives :class:`MaskCounts`; sum those
-over frames. Pd = hits / targets, Fa = false pixels / all pixels, over all frames together.
+Each function takes the prediction and the target mask of one frame, [H, W] (or their :class:`Components`, where several
+protocols look at the same masks), and gives :class:`MaskCounts`; sum those over frames. Pd = hits / targets, Fa = false
+pixels / all pixels, over all frames together.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import cv2
 import numpy as np
 
 from tdcnet.masks import Components, Mask, components
+
+Masked = Mask | Components
 
 MATCH_DISTANCE = 3.0
 """px between the centroids of a hit; less than this, in the codes that count by centroids."""
@@ -30,7 +33,7 @@ class MaskCounts:
         return MaskCounts(self.targets + other.targets, self.hits + other.hits, self.false_pixels + other.false_pixels)
 
 
-def basicirstd(prediction: Mask, target: Mask, distance: float = MATCH_DISTANCE) -> MaskCounts:
+def basicirstd(prediction: Masked, target: Masked, distance: float = MATCH_DISTANCE) -> MaskCounts:
     """Components against components, in raster order.
 
     Each target takes the first prediction not yet taken whose centroid is less than ``distance`` px away. False pixels
@@ -43,7 +46,7 @@ def basicirstd(prediction: Mask, target: Mask, distance: float = MATCH_DISTANCE)
     return MaskCounts(len(wanted), len(hits), int(found.areas.sum() - found.areas[hits].sum()))
 
 
-def dnanet(prediction: Mask, target: Mask, distance: float = MATCH_DISTANCE) -> MaskCounts:
+def dnanet(prediction: Masked, target: Masked, distance: float = MATCH_DISTANCE) -> MaskCounts:
     """As :func:`basicirstd`, but false alarms are told by area, which is a known bug: use it for old tables only.
 
     A prediction counts as false only if no hit prediction of the frame has its number of pixels; a false alarm as
@@ -58,7 +61,7 @@ def dnanet(prediction: Mask, target: Mask, distance: float = MATCH_DISTANCE) -> 
 
 
 def shooting(
-    prediction: Mask, target: Mask, hit_margin: int = 1, shield_margin: int = 4, border_bug: bool = False
+    prediction: Masked, target: Masked, hit_margin: int = 1, shield_margin: int = 4, border_bug: bool = False
 ) -> MaskCounts:
     """Pixel by pixel: a target is hit by a positive pixel near it, and positives far from all targets are false.
 
@@ -73,18 +76,19 @@ def shooting(
     found, wanted = _pair(prediction, target)
     positive = found.labels > 0
     near = _dilate(positive, hit_margin)
-    reach = wanted.labels * _inner(target.shape, hit_margin) if border_bug else wanted.labels
+    shape = wanted.labels.shape
+    reach = wanted.labels * _inner(shape, hit_margin) if border_bug else wanted.labels
     hits = np.unique(reach[near & (reach > 0)])
-    shields = (wanted.labels > 0) & _inner(target.shape, shield_margin) if border_bug else wanted.labels > 0
+    shields = (wanted.labels > 0) & _inner(shape, shield_margin) if border_bug else wanted.labels > 0
     return MaskCounts(len(wanted), len(hits), int((positive & ~_dilate(shields, shield_margin)).sum()))
 
 
-def shooting_as_published(prediction: Mask, target: Mask) -> MaskCounts:
+def shooting_as_published(prediction: Masked, target: Masked) -> MaskCounts:
     """:func:`shooting` with its published border bug."""
     return shooting(prediction, target, border_bug=True)
 
 
-MASK_PROTOCOLS: dict[str, Callable[[Mask, Mask], MaskCounts]] = {
+MASK_PROTOCOLS: dict[str, Callable[[Masked, Masked], MaskCounts]] = {
     "basicirstd": basicirstd,
     "dnanet": dnanet,
     "shooting": shooting,
@@ -92,10 +96,13 @@ MASK_PROTOCOLS: dict[str, Callable[[Mask, Mask], MaskCounts]] = {
 }
 
 
-def _pair(prediction: Mask, target: Mask) -> tuple[Components, Components]:
-    if prediction.shape != target.shape:
-        raise ValueError(f"the prediction is {prediction.shape}, the target {target.shape}; expected one shape [H, W]")
-    return components(prediction), components(target)
+def _pair(prediction: Masked, target: Masked) -> tuple[Components, Components]:
+    found, wanted = (x if isinstance(x, Components) else components(x) for x in (prediction, target))
+    if found.labels.shape != wanted.labels.shape:
+        raise ValueError(
+            f"the prediction is {found.labels.shape}, the target {wanted.labels.shape}; expected one shape [H, W]"
+        )
+    return found, wanted
 
 
 def _first_come(found: Components, wanted: Components, distance: float) -> list[int]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from tdcnet.masks import components
 from tdcnet.metrics.mask_protocols import MASK_PROTOCOLS, MaskCounts
 
 
@@ -64,7 +65,7 @@ class MaskMetrics(Metric):
         self.overlap = self.overlap.double() + sums.to(self.overlap.device)
         self.frames += len(found)
         self.pixels += found.numel()
-        pairs = list(zip(found.cpu().numpy(), wanted.cpu().numpy(), strict=True))
+        pairs = [(components(p), components(t)) for p, t in zip(found.cpu().numpy(), wanted.cpu().numpy(), strict=True)]
         for i, name in enumerate(self.protocols):
             total = sum((MASK_PROTOCOLS[name](p, t) for p, t in pairs), MaskCounts())
             self.counts[i] += torch.tensor([total.targets, total.hits, total.false_pixels], device=self.counts.device)
