@@ -12,11 +12,14 @@ import numpy as np
 from tdcnet.masks import boxes_to_mask, components
 from tdcnet.metrics.mask_protocols import MASK_PROTOCOLS, MaskCounts
 from tdcnet.metrics.matching import Floats, Frames
-from tdcnet.metrics.outcomes import Outcomes, at_threshold, average_precision, pd_at, roc_area
+from tdcnet.metrics.outcomes import Outcomes, at_threshold, average_precision, pd_at, roc_area, threshold_at
 from tdcnet.metrics.pd_fa import BUDGETS, count, ratio
 from tdcnet.metrics.rules import RULES, Rule, iou
 
 Row = dict[str, Any]
+
+EQUAL = 0.1
+"""False alarms per frame at which detectors are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +36,21 @@ class Scored:
         frames: Frames,
         sequences: Sequence[str],
         attributes: dict[str, Floats],
-        threshold: float,
+        threshold: float | None,
         rule: Rule | None = None,
         within_class: bool = False,
     ) -> Scored:
-        """Matches twice; arguments as :meth:`Outcomes.of` has them."""
+        """Matches twice; arguments as :meth:`Outcomes.of` has them.
+
+        Args:
+            threshold: None for the score at which there are :data:`EQUAL` false alarms per frame: scores of different
+                detectors mean different things.
+        """
+        outcomes = Outcomes.of(frames, sequences, attributes, rule, within_class)
         return cls(
-            Outcomes.of(frames, sequences, attributes, rule, within_class),
+            outcomes,
             Outcomes.of(frames, sequences, attributes, iou(0.5), within_class=True),
-            threshold,
+            threshold_at(outcomes, EQUAL) if threshold is None else threshold,
         )
 
 

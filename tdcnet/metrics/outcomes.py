@@ -209,6 +209,12 @@ def pd_at(outcomes: Outcomes, budget: float, weights: Floats | None = None) -> f
     return float(pd[np.searchsorted(rate, budget, side="right") - 1])
 
 
+def threshold_at(outcomes: Outcomes, budget: float) -> float:
+    """The least score to keep for at most ``budget`` false alarms per frame; infinity if none can be kept."""
+    rate, _, thresholds = roc(outcomes)
+    return float(thresholds[np.searchsorted(rate, budget, side="right") - 1])
+
+
 def roc_area(outcomes: Outcomes, limit: float = 1.0, weights: Floats | None = None) -> float:
     """Mean Pd over false alarms per frame from 0 to ``limit``: the area under :func:`roc`'s steps over ``limit``."""
     rate, pd, _ = roc(outcomes, weights)

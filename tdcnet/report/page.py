@@ -19,7 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
 from tdcnet.data.targets import SIZE_BINS, sides, signal_to_clutter, speeds
-from tdcnet.metrics.breakdown import Row, Scored, by_attribute, by_protocol, by_sequence
+from tdcnet.metrics.breakdown import EQUAL, Row, Scored, by_attribute, by_protocol, by_sequence
 from tdcnet.metrics.matching import Floats, Frames, match_frames
 from tdcnet.metrics.outcomes import (
     Outcomes,
@@ -85,7 +85,8 @@ def write_report(
         runs: one detector, or several on the same frames; the others are compared with the first.
         dataset: the evaluated clips; image ids of the frames are its items.
         title: of the page.
-        threshold: score from which on a detection counts in what is told at a threshold.
+        threshold: score from which on a detection counts in what is told at a threshold; of several detectors each is
+            told at its own score for 0.1 false alarms per frame instead.
         rule: what may match, see :mod:`tdcnet.metrics.rules`.
         within_class: a detection hits only targets of its class.
         command: that made it, shown on the page.
@@ -105,7 +106,8 @@ def write_report(
         raise ValueError("the runs are of different frames; evaluate all on the same ones")
     sequences, attributes = describe(runs[0].frames, dataset)
     seen = {run.name: attributes | {"gap": gaps(run.frames, dataset, run.clip)} for run in runs}
-    scored = {run.name: Scored.of(run.frames, sequences, seen[run.name], threshold, rule, within_class) for run in runs}
+    common = threshold if len(runs) == 1 else None
+    scored = {run.name: Scored.of(run.frames, sequences, seen[run.name], common, rule, within_class) for run in runs}
     outcomes = {name: each.outcomes for name, each in scored.items()}
     summary = [_summary(name, each, samples) for name, each in scored.items()]
     tables = {
@@ -115,11 +117,13 @@ def write_report(
             f"by_{attribute}": _rows({name: by_attribute(each, attribute, edges) for name, each in scored.items()})
             for attribute, (edges, _) in ATTRIBUTES.items()
         },
-        "by_protocol": _rows({run.name: by_protocol(run.frames, threshold, within_class) for run in runs}),
+        "by_protocol": _rows(
+            {run.name: by_protocol(run.frames, scored[run.name].threshold, within_class) for run in runs}
+        ),
     }
     for name, rows in tables.items():
         write_atomically(folder / f"{name}.csv", _as_csv(rows))
-    first = runs[0]
+    first, threshold = runs[0], scored[names[0]].threshold
     match = match_frames(first.frames, rule, order="score", within_class=within_class)
     misses = worst_misses(first.frames, match, threshold, attributes["scr"], sequences, pictures)
     alarms = worst_false_alarms(first.frames, match, threshold, sequences, pictures)
@@ -137,7 +141,7 @@ def write_report(
     html = page.render(
         title=title,
         command=command,
-        threshold=threshold,
+        told_at=f"at {EQUAL:g} false alarms per frame of each detector" if common is None else f"at score {common:g}",
         frames=len(first.frames),
         targets=len(first.frames.target_boxes),
         sequences=len(outcomes[first.name].sequences),

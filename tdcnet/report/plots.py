@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from tdcnet.metrics.outcomes import Outcomes, draws, roc
 
 Row = Mapping[str, Any]
-COLOURS = ("#d9730d", "#1f6fb2", "#2e8b57", "#8e44ad", "#b03a48", "#5f6a6a")
+COLOURS = ("#d9730d", "#1f6fb2", "#2e8b57", "#8e44ad", "#b03a48", "#5f6a6a", "#c9a227", "#17a2b8", "#e377c2", "#7f5539")
 LEAST_RATE = 1e-3
 """False alarms per frame at which the ROC begins; below it a curve has too few of them to be drawn from."""
 RATES = np.geomspace(LEAST_RATE, 10, 120)
@@ -68,7 +68,7 @@ def attribute_figure(rows: Sequence[Row], label: str) -> Figure:
     axis.set_xticks(np.arange(len(kept)), told)
     axis.set(xlabel=f"{label}; below: targets", ylabel="Pd", ylim=(0, 1.02))
     if len(of_each) > 1:
-        axis.legend(loc="lower right", framealpha=0.9)  # bars leave no free place
+        figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=8)  # bars leave no free place
     return figure
 
 

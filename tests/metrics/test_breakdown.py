@@ -42,6 +42,14 @@ def test_a_bin_of_all_is_the_whole(scored):
     assert whole["Pd@0.1"] == pd_at(scored.outcomes, 0.1)
 
 
+def test_detectors_are_compared_at_equal_false_alarms():
+    frames, names = columns()
+    # Scores 0.9 (hit), 0.75 (false), 0.5 (hit), 0.25 (false) on four frames.
+    assert Scored.of(frames, names, {}, None).threshold == pytest.approx(0.9), "one false alarm would be 0.25 a frame"
+    only_false, _ = columns([("a", [(50, 50, 0.9)], [(10, 10)])])
+    assert Scored.of(only_false, ["a"], {}, None).threshold == np.inf
+
+
 def test_ways_of_counting():
     frames, _ = columns(
         [

@@ -158,6 +158,11 @@ def test_tables_hold_the_figures(dataset, runs, tmp_path):
 def test_several_detectors_are_compared(dataset, runs, tmp_path):
     text = write_report(tmp_path, runs, dataset, title="t", samples=50).read_text()
     assert "Differences on the same sequences" in text and "theirs" in text
+    assert "at 0.1 false alarms per frame of each detector" in text
+    assert {row["detector"]: float(row["false_alarms_per_frame"]) for row in table(tmp_path, "summary")} == {
+        "ours": 0.0,  # one on eight frames would be more
+        "theirs": 0.0,
+    }
     assert re.search(r"<td>ROC area</td><td>theirs</td><td>ours</td><td>-0\.\d+", text)
     other = detections(ClipDataset(dataset.sequences[:1], SIZE, num_frames=3))
     with pytest.raises(ValueError, match="different frames"):
