@@ -21,7 +21,7 @@ from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.metrics import DetectionMetrics
 from tdcnet.report import Run, write_report
 from tdcnet.report.exchange import read_ground_truth, read_predictions
-from tdcnet.stages import Results, command_line, merge_overrides
+from tdcnet.stages import Results, command_line, merge_overrides, override_key
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     output = Path(cfg.paths.output_dir)
     failed = []
     for name, own in cfg.stage.detectors.items():
-        given = merge_overrides(overrides, own, without=("stage", "hydra", "ckpt_path"))
+        given = merge_overrides(_without_parts_of(overrides, own), own, without=("stage", "hydra", "ckpt_path"))
         if _done(output / name, given):
             log.info("%s: done before, in %s", name, output / name)
             continue
@@ -55,6 +55,12 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
             f"give the same command with hydra.run.dir={output}: only these run again"
         )
     return results
+
+
+def _without_parts_of(overrides: Sequence[str], own: Sequence[str]) -> list[str]:
+    """The overrides less what they set inside groups that ``own`` chooses anew: another model has other parts."""
+    groups = {override_key(o) for o in own}
+    return [o for o in overrides if not any(override_key(o).startswith((f"{g}.", f"{g}/")) for g in groups)]
 
 
 def _done(folder: Path, overrides: Sequence[str]) -> bool:

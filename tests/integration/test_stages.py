@@ -342,9 +342,14 @@ def test_baselines_are_runs_of_their_own(clips, tmp_path):
     """One fails, which costs the other nothing; given again, only that one runs, and all are compared."""
     from tests.integration.conftest import SMALL
 
-    common = [o for o in SMALL if not o.startswith("model")]
-    common += ["stage=baselines", f"dataset.root={clips}", f"paths.cache_dir={tmp_path}", f"hydra.run.dir={tmp_path}"]
-    network = "'stage=train','model=tdcnet_nano','model/fusion=only_2d'"
+    common = [
+        *SMALL,
+        "stage=baselines",
+        f"dataset.root={clips}",
+        f"paths.cache_dir={tmp_path}",
+        f"hydra.run.dir={tmp_path}",
+    ]
+    network = "'stage=train','model/fusion=only_2d'"
     # Hydra merges dictionaries: the detectors of the config are taken out one by one.
     shipped = OmegaConf.load(ROOT / "configs" / "stage" / "baselines.yaml").detectors
     common += [f"~stage.detectors.{name}" for name in shipped]
