@@ -14,6 +14,7 @@ from torchmetrics import Metric
 
 from tdcnet.metrics import coco
 from tdcnet.metrics.matching import Floats, Frames
+from tdcnet.metrics.outcomes import MISSED, Outcomes, average_precision, roc_area
 from tdcnet.metrics.pd_fa import BUDGETS, count_by_frame, gather_on_cpu, pd_at_budgets, ratio, scored_hits
 from tdcnet.metrics.published import scores_of
 from tdcnet.metrics.rules import Rule, within
@@ -57,11 +58,12 @@ class DetectionMetrics(Metric):
       with a target only, as published.
     - ``AP50_all_frames``, ``AP_all_frames``, ``P_all_frames``, ``R_all_frames``, ``F1_all_frames``: over all frames,
       so that detections on empty frames count against the network.
-    - ``Pd``, ``Fa``, ``false_alarms_per_frame`` at the score threshold, all frames (see
-      :func:`tdcnet.metrics.pd_fa.count`), with the counts ``hits``, ``false_alarms``, ``targets``, ``frames`` and
-      ``empty_frames``.
+    - ``Pd``, ``Fa``, ``false_alarms_per_frame``, ``false_alarms_per_megapixel``, ``precision`` and
+      ``F1_at_threshold``, all at the score threshold and over all frames (see :func:`tdcnet.metrics.pd_fa.count`), with
+      the counts ``hits``, ``false_alarms``, ``targets``, ``frames`` and ``empty_frames``.
     - ``Pd@b`` and ``threshold@b`` per budget b, as ``Pd@1``, ``Pd@0.1``, ``Pd@0.05``: the best Pd with at most b false
       alarms per frame over all frames, and the lowest score kept there (infinity if none can be kept).
+    - ``ROC_area`` and ``centre_AP``: see :mod:`tdcnet.metrics.outcomes`.
     """
 
     full_state_update = False
@@ -190,10 +192,16 @@ class DetectionMetrics(Metric):
         results["Pd"] = ratio(total["hits"], total["targets"])
         results["Fa"] = ratio(total["false_pixels"], total["pixels"])
         results["false_alarms_per_frame"] = ratio(total["false_alarms"], len(frames))
+        results["false_alarms_per_megapixel"] = ratio(total["false_alarms"], total["pixels"] / 1e6)
+        found, missed = total["hits"] + total["false_alarms"], total["targets"] - total["hits"]
+        results["precision"] = ratio(total["hits"], found)
+        results["F1_at_threshold"] = ratio(2 * total["hits"], found + total["hits"] + missed)
         swept = pd_at_budgets(detections["score"], detections["hit"], len(targets), len(frames), self.budgets)
         for budget, (pd, threshold) in zip(self.budgets, swept, strict=True):
             results[f"Pd@{budget:g}"] = pd
             results[f"threshold@{budget:g}"] = threshold
+        outcomes = _as_outcomes(detections, len(targets), len(frames))
+        results["ROC_area"], results["centre_AP"] = roc_area(outcomes), average_precision(outcomes)
         for name in ("hits", "false_alarms", "targets"):
             results[name] = float(total[name])
         results["frames"], results["empty_frames"] = float(len(frames)), float((frames["targets"] == 0).sum())
@@ -201,6 +209,16 @@ class DetectionMetrics(Metric):
 
 
 STATES = {"frame_rows": FRAME, "detection_rows": DETECTION, "target_rows": TARGET}
+
+
+def _as_outcomes(detections: Records, targets: int, frames: int) -> Outcomes:
+    """All frames as one sequence."""
+    hit = detections["hit"]
+    scores, false_scores = detections["score"][hit], detections["score"][~hit]
+    found = np.concatenate([scores, np.full(targets - len(scores), MISSED)])
+    nothing = np.zeros(len(false_scores))
+    zeros = np.zeros(len(found), np.int64), np.zeros(len(false_scores), np.int64)
+    return Outcomes(("",), np.array([frames]), np.zeros(1), zeros[0], found, {}, zeros[1], false_scores, nothing)
 
 
 def _records(state: list[Tensor] | Tensor, kind: np.dtype[Any]) -> Records:

@@ -20,7 +20,9 @@ from torch import Tensor
 
 from tdcnet.metrics import DetectionMetrics, FrameCollector, PdAtFalseAlarms, PdFa
 from tdcnet.metrics.matching import Frames
+from tdcnet.metrics.outcomes import Outcomes, at_threshold, average_precision, roc_area
 from tdcnet.metrics.published import published_scores
+from tdcnet.metrics.rules import within
 from tdcnet.metrics.suite import AT_ONCE, DETECTION, FRAME, STATES, TARGET
 
 SIZE = torch.tensor([64, 80])
@@ -29,8 +31,8 @@ Data = tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]
 KEYS = [
     *("AP50", "AP", "P", "R", "F1"),
     *("AP50_all_frames", "AP_all_frames", "P_all_frames", "R_all_frames", "F1_all_frames"),
-    *("Pd", "Fa", "false_alarms_per_frame"),
-    *("Pd@1", "threshold@1", "Pd@0.1", "threshold@0.1", "Pd@0.05", "threshold@0.05"),
+    *("Pd", "Fa", "false_alarms_per_frame", "false_alarms_per_megapixel", "precision", "F1_at_threshold"),
+    *("Pd@1", "threshold@1", "Pd@0.1", "threshold@0.1", "Pd@0.05", "threshold@0.05", "ROC_area", "centre_AP"),
     *("hits", "false_alarms", "targets", "frames", "empty_frames"),
 ]
 
@@ -81,6 +83,12 @@ def test_figures_are_those_of_the_parts() -> None:
     swept.update(*data)
     for key, tensor in {**pd_fa.compute(), **swept.compute()}.items():
         assert result[key] == pytest.approx(tensor.item(), abs=1e-12)
+    together = Frames.from_lists(*data, image_ids=[10 * i + 3 for i in range(31)])
+    outcomes = Outcomes.of(together, ["all"] * 31, rule=within(2.0))
+    told = at_threshold(outcomes, 0.4)
+    assert result["false_alarms_per_megapixel"] == pytest.approx(told["false_alarms_per_megapixel"])
+    assert (result["precision"], result["F1_at_threshold"]) == pytest.approx((told["precision"], told["F1"]))
+    assert (result["ROC_area"], result["centre_AP"]) == pytest.approx((roc_area(outcomes), average_precision(outcomes)))
     assert (result["frames"], result["empty_frames"], result["targets"]) == (31, 11, 30)
     assert 0 < result["Pd@0.1"] < result["Pd@1"] <= 1
 
