@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tdcnet import stages
+from tdcnet.baselines import DetectorsFailed
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.weights import CheckpointError
@@ -36,7 +37,10 @@ for message in (
     warnings.filterwarnings("ignore", message)
 
 # What a user can mend: told in one message. Anything else is a fault of ours and keeps its traceback.
-USER_ERRORS = (DataError, CheckpointError, NonFiniteLoss, ReparamError, FileNotFoundError, ValueError)
+USER_ERRORS = (
+    *(DataError, CheckpointError, NonFiniteLoss, ReparamError, DetectorsFailed),
+    *(FileNotFoundError, ValueError),
+)
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")

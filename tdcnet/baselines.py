@@ -29,14 +29,22 @@ APP = Path(__file__).parents[1] / "train.py"
 SHOWN = ("AP50", "AP", "Pd@1", "Pd@0.1", "Pd@0.05")
 
 
+class DetectorsFailed(RuntimeError):
+    """Some detectors of a comparison came to no end; what the others gave is there."""
+
+
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     """Runs every detector of ``stage.detectors``, each in ``NAME`` below the run's folder, then compares them.
 
     Raises:
         ValueError: if a folder holds a run with other options.
-        RuntimeError: after the report, if a detector failed.
+        DetectorsFailed: after the report on the others.
     """
     output = Path(cfg.paths.output_dir)
+    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
+    if datamodule.generate is not None:
+        datamodule.generate()
+    datamodule.setup("validate")  # a data set that is not there is told once, not by every detector
     failed = []
     for name, own in cfg.stage.detectors.items():
         given = merge_overrides(_without_parts_of(overrides, own), own, without=("stage", "hydra", "ckpt_path"))
@@ -48,9 +56,9 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
             log.error("%s failed; what it said is above and in %s", name, output / name)
             failed.append(name)
     finished = [name for name in cfg.stage.detectors if name not in failed]
-    results = _compare(cfg, overrides, output, finished) if finished else ({}, {})
+    results = _compare(cfg, overrides, output, finished, datamodule) if finished else ({}, {})
     if failed:
-        raise RuntimeError(
+        raise DetectorsFailed(
             f"{len(failed)} of {len(cfg.stage.detectors)} detectors failed: {', '.join(failed)}. Mend the cause and "
             f"give the same command with hydra.run.dir={output}: only these run again"
         )
@@ -76,9 +84,9 @@ def _done(folder: Path, overrides: Sequence[str]) -> bool:
     return True
 
 
-def _compare(cfg: DictConfig, overrides: Sequence[str], output: Path, names: Sequence[str]) -> Results:
-    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
-    datamodule.setup("validate")
+def _compare(
+    cfg: DictConfig, overrides: Sequence[str], output: Path, names: Sequence[str], datamodule: ClipDataModule
+) -> Results:
     assert datamodule.val_dataset is not None
     metrics: DetectionMetrics = instantiate(cfg.module.metrics)
     frames = read_ground_truth(output / names[0] / "ground_truth.json")
