@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the yardstick is not a part of the package
@@ -177,7 +177,17 @@ def report(given: argparse.Namespace, cases: list[Case]) -> None:
         f"{given.batch} clips of {given.frames} frames, {given.size[0]}x{given.size[1]}, {given.threads} threads, "
         f"{where}, PyTorch {torch.__version__}; {given.rounds} rounds"
     )
-    table = Table("model", "form", "what", "median s", "least s", "most s", "ratio", "kept MB", title=title)
+    table = Table(
+        Column("model", no_wrap=True),
+        "form",
+        Column("what", no_wrap=True),
+        "median s",
+        "least s",
+        "most s",
+        "ratio",
+        "kept MB",
+        title=title,
+    )
     rows = []
     for case in cases:
         first = next(
