@@ -66,9 +66,10 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
 
 
 def _without_parts_of(overrides: Sequence[str], own: Sequence[str]) -> list[str]:
-    """The overrides less what they set inside groups that ``own`` chooses anew: another model has other parts."""
-    groups = {override_key(o) for o in own}
-    return [o for o in overrides if not any(override_key(o).startswith((f"{g}.", f"{g}/")) for g in groups)]
+    """The overrides less what they set inside groups that ``own`` chooses anew (another model has other parts), and
+    less the folder, as each run has its own."""
+    parts = tuple(f"{override_key(o)}{mark}" for o in own for mark in "./")
+    return [o for o in overrides if not override_key(o).startswith((*parts, "paths.output_dir"))]
 
 
 def _done(folder: Path, overrides: Sequence[str]) -> bool:
@@ -91,7 +92,7 @@ def _compare(
     metrics: DetectionMetrics = instantiate(cfg.module.metrics)
     frames = read_ground_truth(output / names[0] / "ground_truth.json")
     found = {name: read_predictions(output / name / "predictions.json", frames, datamodule.classes) for name in names}
-    runs = [Run(name, each, metrics.figures(each)) for name, each in found.items()]
+    runs = [Run(name, each, metrics.figures(each), _clip(output / name)) for name, each in found.items()]
     page = write_report(
         output,
         runs,
@@ -105,6 +106,12 @@ def _compare(
     Console().print(_table(runs, f"validation split of {cfg.dataset.name}"))
     Console(soft_wrap=True).print(f"report in [bold]{page}[/]", highlight=False)
     return {}, {"report": page, "runs": runs, "datamodule": datamodule}
+
+
+def _clip(folder: Path) -> tuple[int, int]:
+    """Frames of the clips that a run saw, and their distance."""
+    dataset = OmegaConf.load(folder / ".hydra" / "config.yaml").dataset
+    return int(dataset.num_frames), int(dataset.stride)
 
 
 def _table(runs: Sequence[Run], title: str) -> Table:

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch.testing import assert_close
 
 from tdcnet import stages
+from tdcnet.baselines import DetectorsFailed
 from tdcnet.callbacks import Reparam
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
@@ -338,40 +338,30 @@ def test_figures_alone(trained, run, tmp_path):
         run(*given, "stage.strides=[2]")
 
 
-def test_baselines_are_runs_of_their_own(clips, tmp_path):
+def test_baselines_are_runs_of_their_own(configure, tmp_path):
     """One fails, which costs the other nothing; given again, only that one runs, and all are compared."""
-    from tests.integration.conftest import SMALL
+    output = tmp_path / "run"
 
-    common = [
-        *SMALL,
-        "stage=baselines",
-        f"dataset.root={clips}",
-        f"paths.cache_dir={tmp_path}",
-        f"hydra.run.dir={tmp_path}",
-    ]
-    network = "'stage=train','model/fusion=only_2d'"
-    # Hydra merges dictionaries: the detectors of the config are taken out one by one.
-    shipped = OmegaConf.load(ROOT / "configs" / "stage" / "baselines.yaml").detectors
-    common += [f"~stage.detectors.{name}" for name in shipped]
+    def baselines(*of_net: str):
+        cfg, overrides = configure("stage=baselines")
+        cfg.stage.detectors = {
+            "net": ["stage=train", "model/fusion=only_2d", *of_net],
+            "hat": ["stage=eval", "model=top_hat", "dataset.num_frames=2"],
+        }
+        return stages.run(cfg, overrides)
 
-    def baselines(widths: str) -> subprocess.CompletedProcess[str]:
-        detectors = [
-            f"+stage.detectors.net=[{network},'{widths}']",
-            "+stage.detectors.hat=['stage=eval','model=top_hat']",
-        ]
-        arguments = [sys.executable, "train.py", *common, *detectors]
-        return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=280)
-
-    broken = baselines("model.backbone_2d.in_channels=3")
-    assert broken.returncode == 1 and "error: 1 of 2 detectors failed: net" in broken.stderr
-    assert "Traceback" not in broken.stderr
-    first = (tmp_path / "hat" / "report.html").stat().st_mtime_ns
-    done = baselines("seed=1")
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    assert (tmp_path / "hat" / "report.html").stat().st_mtime_ns == first, "what was done stays"
-    with (tmp_path / "summary.csv").open() as file:
+    with pytest.raises(DetectorsFailed, match=rf"1 of 2 detectors failed: net.*hydra\.run\.dir={output}"):
+        baselines("model.backbone_2d.in_channels=3")
+    first = (output / "hat" / "report.html").stat().st_mtime_ns
+    _, result = baselines("seed=1")
+    assert result["report"] == output / "report.html"
+    assert (output / "hat" / "report.html").stat().st_mtime_ns == first, "what was done stays"
+    with (output / "summary.csv").open() as file:
         assert [row["detector"] for row in csv.DictReader(file)] == ["net", "hat"]
-    state = read_weights(tmp_path / "net" / "checkpoints" / "best.ckpt").state
+    with (output / "by_gap.csv").open() as file:
+        targets = {(row["detector"], float(row["from"])): int(row["targets"]) for row in csv.DictReader(file)}
+    assert targets["hat", 3] == 0 < targets["net", 3], "each is told by the clips that it saw"
+    state = read_weights(output / "net" / "checkpoints" / "best.ckpt").state
     assert {name.split(".")[0] for name in state} == {"backbone_2d", "neck", "head"}
-    other = baselines("seed=2")
-    assert other.returncode == 1 and "holds a run with other options" in other.stderr
+    with pytest.raises(ValueError, match="holds a run with other options"):
+        baselines("seed=2")
