@@ -144,18 +144,22 @@ class RepConv3D(nn.Module):
         return torch.einsum("obkt,obityx->oikyx", mix, self.weight), shift
 
     def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.before_relu(x))
+
+    def before_relu(self, x: Tensor) -> Tensor:
+        """What the block gives without its ReLU, for those who can take that later, on less."""
         if self.is_deployed or (self.fold_in_eval and not self.training):
             kernel, bias = self.folded()
-            return F.relu(temporal_conv3d(x, kernel, bias, self.stride, self.groups))
+            return temporal_conv3d(x, kernel, bias, self.stride, self.groups)
         kernels = _difference_kernels(self.weight, self.matrices).flatten(0, 1)  # [O*K, C/groups, 5, 3, 3]
         if self._sees_data(x):
             mean, var = self._batch_statistics(x, kernels)
             scale = self.norm.weight * torch.rsqrt(var + self.norm.eps)
             kernel = (kernels * scale.view(-1, 1, 1, 1, 1)).unflatten(0, (-1, len(self.branches))).sum(1)
             bias = (self.norm.bias - mean * scale).unflatten(0, (-1, len(self.branches))).sum(1)
-            return F.relu(temporal_conv3d(x, kernel, bias, self.stride, self.groups))
-        y = self.norm(temporal_conv3d(x, kernels, None, self.stride, self.groups))
-        return F.relu(y.unflatten(1, (-1, len(self.branches))).sum(2))
+            return temporal_conv3d(x, kernel, bias, self.stride, self.groups)
+        y: Tensor = self.norm(temporal_conv3d(x, kernels, None, self.stride, self.groups))
+        return y.unflatten(1, (-1, len(self.branches))).sum(2)
 
     def _sees_data(self, x: Tensor) -> bool:
         """Whether this is a stem in training: the branches' statistics then follow from those of the input."""

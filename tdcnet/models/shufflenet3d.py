@@ -88,7 +88,8 @@ class ShuffleNet3D(nn.Module):
             channels = width
 
     def forward(self, clip: Tensor) -> list[Tensor]:
-        x = F.relu(max_pool_clip(self.stem(clip)))  # the same as pooling after ReLU, on less
+        stem = getattr(self.stem, "before_relu", self.stem)
+        x = F.relu(max_pool_clip(stem(clip)))  # the same as pooling after ReLU, on less
         features = []
         for stage in self.stages:
             x = stage(x)
