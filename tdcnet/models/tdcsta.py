@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tdcnet.layers.conv import Size3
 from tdcnet.layers.window_attention import CrossAttention3d, SelfAttention3d
+from tdcnet.layers.windows import WindowGrid
 
 WINDOWS: tuple[Size3, ...] = ((2, 8, 8), (2, 4, 4), (2, 2, 2))
 
@@ -23,17 +24,26 @@ class ScaleAttention(nn.Module):
 
     def __init__(self, channels: int, window: Size3, num_heads: int) -> None:
         super().__init__()
+        self.window = window
         self.query = SelfAttention3d(channels, window, num_heads)
         self.key = SelfAttention3d(channels, window, num_heads)
         self.value = SelfAttention3d(channels, window, num_heads)
         self.cross = CrossAttention3d(channels, window, num_heads)
 
     def forward(self, tdc: Tensor, temporal: Tensor, spatial: Tensor) -> Tensor:
-        q = self.query(tdc.permute(0, 2, 3, 4, 1))  # [B, T, H, W, C]
-        k = self.key(temporal.permute(0, 2, 3, 4, 1))
-        v = self.value(spatial.permute(0, 2, 3, 1)[:, None].expand_as(q))
-        y: Tensor = self.cross(q, k, v)
-        return y.mean(dim=1).permute(0, 3, 1, 2)
+        grid = WindowGrid.of(tdc.shape[2:], self.window)
+        q = self.query(grid.split(tdc.permute(0, 2, 3, 4, 1)), grid)  # [B * windows, N, C]
+        k = self.key(grid.split(temporal.permute(0, 2, 3, 4, 1)), grid)
+        frame = spatial.permute(0, 2, 3, 1)[:, None]  # [B, 1, H, W, C]
+        if grid.is_whole_in_time:
+            v = self.value(grid.first_frame().split(frame), grid, repeats=grid.size[0])
+        else:
+            v = self.value(grid.split(frame.expand(-1, grid.size[0], -1, -1, -1)), grid)
+        y = self.cross(q, k, v, grid)
+        if grid.is_whole_in_time:
+            y = y.unflatten(1, (grid.size[0], -1)).mean(1)
+            grid = grid.first_frame()
+        return grid.join(y).mean(1).permute(0, 3, 1, 2)
 
 
 class TDCSTA(nn.Module):

@@ -8,6 +8,7 @@ from tdcnet.boxes import decode
 from tdcnet.data.transforms import undo_letterbox
 from tdcnet.deploy.fold import is_deployed, reparameterize
 from tdcnet.deploy.official import convert
+from tdcnet.layers.windows import WindowGrid
 from tdcnet.models import Detector, postprocess, tdcnet, tdcnet_nano, tdcnet_small
 from tests.conftest import randomise_norms
 
@@ -49,7 +50,10 @@ def test_every_stage_agrees_with_golden(golden, rgb, clip):
         found[f"backbonetd.stage{i + 2}"] = outputs["backbone_tdc"][i]
         found[f"backbone3d.stage{i + 2}"] = outputs["backbone_3d"][i]
         found[f"backbone2d.{i}"] = outputs["backbone_2d"][i]
-    found |= {name: value for name, value in outputs.items() if name in expected}
+    for name in ("q_sa", "k_sa", "v_sa", "ca"):
+        for i, scale in enumerate(rgb.fusion.scales):
+            if (where := f"{name}{i + 1}") in expected:
+                found[where] = WindowGrid.of(expected[where].shape[1:4], scale.window).join(outputs[where])
     found["output_deploy"] = reparameterize(rgb)(aligned, frames)
     assert set(found) == set(expected)
     for name, value in expected.items():
