@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tdcnet import stages
+from tdcnet.allocator import keep_freed_memory
 from tdcnet.baselines import DetectorsFailed
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
@@ -62,4 +63,5 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main()

@@ -169,30 +169,34 @@ class RepConv3D(nn.Module):
     def _batch_statistics(self, x: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance [O * K] of the stacked convolution's output, without forming it; updates the running ones.
 
-        The output is linear in the input's 3x3 patches, so its mean and variance follow from theirs. In float64: the
-        differences of frames are small against the frames.
+        The output is linear in the input's 3x3 patches, so its mean and variance follow from theirs. Patches are of
+        the newest frame and of the older ones' differences to it: differences are small against the frames, and
+        would be lost in float32 where they are taken last.
         """
+        frames = x.shape[2]
         with torch.no_grad():
-            patches = F.unfold(x.flatten(1, 2), 3, padding=1, stride=self.stride[1:])  # [B, C * T * 9, L]
-            patches = patches.transpose(0, 1).flatten(1).double()
-            centre = patches.mean(1)
+            differences = torch.cat((x[:, :, :-1] - x[:, :, -1:], x[:, :, -1:]), dim=2)
+            patches = F.unfold(differences.flatten(1, 2), 3, padding=1, stride=self.stride[1:])  # [B, C * T * 9, L]
+            count = len(patches) * patches.shape[2]
+            centre = patches.mean((0, 2))
             patches -= centre[:, None]
-            covariance = patches @ patches.T / patches.shape[1]
-        band, _ = frame_kernels(kernels, None, x.shape[2], self.stride[0])
-        rows = band.flatten(1).double()  # [O * K * T', C * T * 9]
+            covariance = (patches @ patches.transpose(1, 2)).sum(0) / count
+        band, _ = frame_kernels(kernels, None, frames, self.stride[0])
+        band = band.unflatten(1, (-1, frames))  # [O * K * T', C, T, 3, 3]
+        rows = torch.cat((band[:, :, :-1], band.sum(2, keepdim=True)), dim=2).flatten(1)
         means = (rows @ centre).view(len(kernels), -1)
         mean = means.mean(1)
         var = ((rows @ covariance) * rows).sum(1).view(len(kernels), -1).mean(1) + means.var(1, correction=0)
+        var = var.clamp(min=0)
         norm = self.norm
         assert norm.momentum is not None and norm.running_mean is not None and norm.running_var is not None
         assert norm.num_batches_tracked is not None
         with torch.no_grad():
-            count = patches.shape[1] * means.shape[1]
+            count *= means.shape[1]
             norm.num_batches_tracked.add_(1)
-            norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
-            unbiased = var * (count / max(1, count - 1))
-            norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
-        return mean.to(kernels.dtype), var.to(kernels.dtype)
+            norm.running_mean.lerp_(mean, norm.momentum)
+            norm.running_var.lerp_(var * (count / max(1, count - 1)), norm.momentum)
+        return mean, var
 
     @torch.no_grad()
     def fold(self) -> None:
