@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the yardstick is not a part of the package
 
+from tdcnet.cost import kept
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.losses import DetectionLoss
 from tdcnet.models import tdcnet, tdcnet_nano, tdcnet_small
@@ -141,20 +142,6 @@ def forward(model: nn.Module, clip: Tensor) -> Callable[[], None]:
         model(clip, clip)
 
     return run
-
-
-def kept(run: Callable[[], None]) -> int:
-    """Bytes of the tensors that the autograd graph keeps for the backward pass, each storage once."""
-    storages: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        run()
-    return sum(storages.values())
 
 
 def timed(run: Callable[[], None], device: torch.device) -> tuple[float, float | None]:
