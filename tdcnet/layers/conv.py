@@ -77,14 +77,14 @@ def temporal_conv3d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Size
     t_in, step = x.shape[2], stride[0]
     if t_in > 5:
         return F.conv3d(x, weight, bias, stride, (2, 1, 1), groups=groups)
-    if 1 < t_in and stride == (1, 1, 1) and groups == len(weight) and is_eager_on_cpu(x):
+    if t_in > 1 and stride == (1, 1, 1) and groups == len(weight) and is_eager_on_cpu(x):
         return _depthwise(x, weight, bias)
     y = F.conv2d(x.flatten(1, 2), *frame_kernels(weight, bias, t_in, step), stride[1:], 1, groups=groups)
     return y.unflatten(1, (-1, (t_in - 1) // step + 1))
 
 
 def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """One depthwise 2D convolution for each pair of frames: several times as fast as one whose groups hold the frames."""
+    """One depthwise 2D convolution for each pair of frames: faster by far than one whose groups hold the frames."""
     frames = range(x.shape[2])
     slices = x.unbind(2)
     outputs = []

@@ -20,10 +20,7 @@ def max_pool_clip(x: Tensor) -> Tensor:
     if not is_eager_on_cpu(x) or min(x.shape[2:]) < 1:
         return F.max_pool3d(x, 3, stride=2, padding=1)
     for dim in (4, 3, 2):  # in this order the first of equal values wins in a row, then in a frame, then in time
-        if torch.is_grad_enabled() and x.requires_grad:
-            x = _Halve.apply(x, dim)
-        else:
-            x = _halved(x, dim)
+        x = _Halve.apply(x, dim) if torch.is_grad_enabled() and x.requires_grad else _halved(x, dim)
     return x
 
 
