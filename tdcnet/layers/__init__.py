@@ -1,6 +1,7 @@
 """Operators, each in a file of its own; pure torch."""
 
-from tdcnet.layers.conv import ConvNormAct, TemporalConv3d
+from tdcnet.layers.conv import ConvNormAct
+from tdcnet.layers.temporal_conv import TemporalConv3d
 from tdcnet.layers.temporal_difference import RepConv3D, TemporalDifferenceConv3d
 from tdcnet.layers.window_attention import CrossAttention3d, SelfAttention3d
 

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.conv import Size3, frame_kernels, temporal_conv3d, triple
+from tdcnet.layers.conv import Size3
+from tdcnet.layers.temporal_conv import sees_data, stem_scale_and_shift, temporal_conv3d, triple
 
 Branch = Literal["short", "mid", "long"]
 KERNEL = (5, 3, 3)
@@ -152,51 +153,13 @@ class RepConv3D(nn.Module):
             kernel, bias = self.folded()
             return temporal_conv3d(x, kernel, bias, self.stride, self.groups)
         kernels = _difference_kernels(self.weight, self.matrices).flatten(0, 1)  # [O*K, C/groups, 5, 3, 3]
-        if self._sees_data(x):
-            mean, var = self._batch_statistics(x, kernels)
-            scale = self.norm.weight * torch.rsqrt(var + self.norm.eps)
+        if sees_data(self.norm, x, self.groups):
+            scale, shift = stem_scale_and_shift(self.norm, x, kernels, self.stride)
             kernel = (kernels * scale.view(-1, 1, 1, 1, 1)).unflatten(0, (-1, len(self.branches))).sum(1)
-            bias = (self.norm.bias - mean * scale).unflatten(0, (-1, len(self.branches))).sum(1)
+            bias = shift.unflatten(0, (-1, len(self.branches))).sum(1)
             return temporal_conv3d(x, kernel, bias, self.stride, self.groups)
         y: Tensor = self.norm(temporal_conv3d(x, kernels, None, self.stride, self.groups))
         return y.unflatten(1, (-1, len(self.branches))).sum(2)
-
-    def _sees_data(self, x: Tensor) -> bool:
-        """Whether this is a stem in training: the branches' statistics then follow from those of the input."""
-        plain = type(self.norm) is nn.BatchNorm3d and self.norm.momentum is not None  # not SyncBatchNorm
-        return plain and self.training and not x.requires_grad and self.groups == 1 and x.shape[2] <= 5
-
-    def _batch_statistics(self, x: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance [O * K] of the stacked convolution's output, without forming it; updates the running ones.
-
-        The output is linear in the input's 3x3 patches, so its mean and variance follow from theirs. Patches are of
-        the newest frame and of the older ones' differences to it: differences are small against the frames, and
-        would be lost in float32 where they are taken last.
-        """
-        frames = x.shape[2]
-        with torch.no_grad():
-            differences = torch.cat((x[:, :, :-1] - x[:, :, -1:], x[:, :, -1:]), dim=2)
-            patches = F.unfold(differences.flatten(1, 2), 3, padding=1, stride=self.stride[1:])  # [B, C * T * 9, L]
-            count = len(patches) * patches.shape[2]
-            centre = patches.mean((0, 2))
-            patches -= centre[:, None]
-            covariance = (patches @ patches.transpose(1, 2)).sum(0) / count
-        band, _ = frame_kernels(kernels, None, frames, self.stride[0])
-        band = band.unflatten(1, (-1, frames))  # [O * K * T', C, T, 3, 3]
-        rows = torch.cat((band[:, :, :-1], band.sum(2, keepdim=True)), dim=2).flatten(1)
-        means = (rows @ centre).view(len(kernels), -1)
-        mean = means.mean(1)
-        var = ((rows @ covariance) * rows).sum(1).view(len(kernels), -1).mean(1) + means.var(1, correction=0)
-        var = var.clamp(min=0)
-        norm = self.norm
-        assert norm.momentum is not None and norm.running_mean is not None and norm.running_var is not None
-        assert norm.num_batches_tracked is not None
-        with torch.no_grad():
-            count *= means.shape[1]
-            norm.num_batches_tracked.add_(1)
-            norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_(var * (count / max(1, count - 1)), norm.momentum)
-        return mean, var
 
     @torch.no_grad()
     def fold(self) -> None:

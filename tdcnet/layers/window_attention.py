@@ -10,12 +10,13 @@ Video Swin (Liu et al., CVPR 2022). Details that released weights depend on are 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.conv import Size3
+from tdcnet.layers.conv import Size3, is_eager_on_cpu
 from tdcnet.layers.windows import WindowGrid, shift_mask
 
 
@@ -58,16 +59,40 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor, mask: Tens
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B * windows, heads, N, d]
     if mask is not None:
         bias = bias + mask  # [windows, heads, N, M]
-    if bias.requires_grad and q.device.type == "cpu":
-        # With a learnt bias PyTorch's own attention takes a way on the CPU that looks for rows masked whole.
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        scores.unflatten(0, (-1, len(bias))).add_(bias)
-        y = scores.softmax(-1).to(v.dtype) @ v
+    if torch.is_grad_enabled() and is_eager_on_cpu(q):
+        y = _Attention.apply(q, k, v, bias)
     else:
         if 1 < len(bias) < len(q):
             bias = bias.repeat(len(q) // len(bias), 1, 1, 1)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
     return y.transpose(1, 2).flatten(2)
+
+
+class _Attention(torch.autograd.Function):
+    """Attention whose bias is learnt: q, k, v [B * windows, heads, N or M, d], bias [windows, heads, N, M].
+
+    For the CPU, where PyTorch has no fused one with a gradient for the bias, and its way round takes twice the memory.
+    """
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        scores = (q * q.shape[-1] ** -0.5) @ k.mT
+        scores.unflatten(0, (-1, len(bias))).add_(bias)
+        weights = scores.softmax(-1)
+        ctx.save_for_backward(q, k, v, weights)
+        ctx.windows = len(bias)
+        return weights @ v
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        q, k, v, weights = ctx.saved_tensors
+        scale = q.shape[-1] ** -0.5
+        inner = grad @ v.mT
+        grad_scores = torch._softmax_backward_data(inner, weights, -1, weights.dtype)
+        grad_bias = grad_scores.unflatten(0, (-1, ctx.windows)).sum(0)
+        return (grad_scores @ k).mul_(scale), (grad_scores.mT @ q).mul_(scale), weights.mT @ grad, grad_bias
 
 
 def add(x: Tensor, y: Tensor) -> Tensor:

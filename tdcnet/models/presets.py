@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tdcnet.layers.conv import TemporalConv3d
+from tdcnet.layers.temporal_conv import TemporalConv3d
 from tdcnet.layers.temporal_difference import RepConv3D
 from tdcnet.models.csp_darknet import CSPDarknet
 from tdcnet.models.detector import Detector

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.conv import ConvNormAct, TemporalConv3d
+from tdcnet.layers.conv import ConvNormAct
 from tdcnet.layers.pool import max_pool_clip
+from tdcnet.layers.temporal_conv import TemporalConv3d
 
 TemporalConv = Callable[..., nn.Module]
 """Called as ``conv(in_channels, out_channels, stride=..., groups=...)``; brings its own norm."""

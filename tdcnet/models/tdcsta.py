@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tdcnet.layers.conv import Size3
 from tdcnet.layers.window_attention import CrossAttention3d, SelfAttention3d
@@ -53,6 +55,8 @@ class TDCSTA(nn.Module):
         channels: of each scale, the same in all three backbones.
         num_heads: of each scale; must divide its channels.
         windows: (t, h, w) of each scale, in positions of its map.
+        recompute: keep only what goes into each scale, and compute the scale again in the backward pass: less than
+            half of the memory of a training step for some more time (scripts/benchmark.py tells both).
     """
 
     def __init__(
@@ -60,8 +64,10 @@ class TDCSTA(nn.Module):
         channels: Sequence[int] = (128, 256, 512),
         num_heads: Sequence[int] = (4, 4, 4),
         windows: Sequence[Size3] = WINDOWS,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
+        self.recompute = recompute
         self.in_channels = self.out_channels = tuple(channels)
         self.scales = nn.ModuleList(
             ScaleAttention(c, tuple(w), n)  # type: ignore[arg-type]
@@ -69,4 +75,7 @@ class TDCSTA(nn.Module):
         )
 
     def forward(self, tdc: list[Tensor], temporal: list[Tensor], spatial: list[Tensor]) -> list[Tensor]:
-        return [scale(*x) for scale, *x in zip(self.scales, tdc, temporal, spatial, strict=True)]
+        inputs = zip(tdc, temporal, spatial, strict=True)
+        if self.recompute and torch.is_grad_enabled():
+            return [checkpoint(scale, *x, use_reentrant=False) for scale, x in zip(self.scales, inputs, strict=True)]
+        return [scale(*x) for scale, x in zip(self.scales, inputs, strict=True)]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from tdcnet.layers import RepConv3D, TemporalConv3d, TemporalDifferenceConv3d
-from tdcnet.layers.conv import temporal_conv3d
+from tdcnet.layers.temporal_conv import temporal_conv3d
 from tests.conftest import randomise_norms
 
 PUBLISHED = {"short": "s_tdc", "mid": "m_tdc", "long": "l_tdc"}
@@ -82,11 +82,12 @@ def test_stacked_branches_equal_separate_ones(groups, branches):
     assert_close(block(clip), F.relu(expected), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [RepConv3D, TemporalConv3d])
 @pytest.mark.parametrize(("frames", "stride"), [(5, (1, 2, 2)), (5, 2), (3, 1), (1, 1)])
-def test_stem_takes_its_statistics_from_the_input(frames, stride):
+def test_stem_takes_its_statistics_from_the_input(frames, stride, kind):
     """A stem's shortcut in training against the stacked convolution, which runs when the input wants a gradient."""
     torch.manual_seed(0)
-    short = randomise_norms(RepConv3D(2, 4, stride)).train()
+    short = randomise_norms(kind(2, 4, stride)).train()
     explicit = copy.deepcopy(short)
     # A bright scene that hardly changes: the differences are a thousandth of the frames.
     clip = (

@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from tdcnet.boxes import decode
+from tdcnet.cost import kept
 from tdcnet.data.transforms import undo_letterbox
 from tdcnet.deploy.fold import is_deployed, reparameterize
 from tdcnet.deploy.official import convert
@@ -166,3 +167,17 @@ def test_postprocess_of_nothing_and_of_too_much():
     crowd = postprocess(torch.randn(1, 7, 20, 20) * 0.1, max_detections=7)
     assert len(crowd[0]["scores"]) == 7
     assert (crowd[0]["scores"].diff() <= 0).all()
+
+
+def test_recompute_keeps_less_and_computes_the_same():
+    gradients, bytes_kept = [], []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        model = tdcnet_nano().train()
+        model.fusion.recompute = recompute
+        clip = torch.rand(2, 1, 5, 64, 64)
+        bytes_kept.append(kept(lambda m=model, c=clip: m(c, c), model.parameters()))
+        model(clip, clip).square().mean().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert bytes_kept[1] < 0.75 * bytes_kept[0]
+    assert_close(gradients[0], gradients[1])

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.conv import Size3, TemporalConv3d
+from tdcnet.layers.conv import Size3
+from tdcnet.layers.temporal_conv import TemporalConv3d
 from tdcnet.layers.temporal_difference import RepConv3D
 from tdcnet.layers.window_attention import CrossAttention3d, SelfAttention3d, WindowAttention, relative_position_index
 from tdcnet.models import Detector
