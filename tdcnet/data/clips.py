@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,11 +123,18 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         self.low, self.high = float(low), float(high)
         self.single_class = single_class
         self.on_bad_frame = on_bad_frame
+        # Clips in order share frames: those of one span are kept, unless their distances never meet or order is random.
+        span = (num_frames - 1) * stride
+        self._most_kept = span + 1 if augment is None and math.lcm(image_step, stride) <= span else 0
+        self._kept: dict[tuple[Sequence, int], Image] = {}
         counts = [len(sequence.indices) for sequence in self.sequences]
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": {}}
 
     @property
     def counts(self) -> list[int]:
@@ -199,10 +207,10 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         if files is not None:
             registered = [_read_aligned(path, images[-1]) for path in files[:-1]]
             aligned = warp_clip([*registered, images[-1]], matrix, self.size)
-        elif homographies is not None:
+        elif homographies is not None and (homographies != np.eye(3)).any():
             aligned = warp_clip(images, matrix, self.size, homographies, warped=frames)
         else:
-            aligned = frames
+            aligned = frames  # also where the camera stood still: half the bytes to hand over
         frames, aligned = self._finish(frames, aligned, content_rect((h, w), matrix, self.size), rng, positions)
 
         boxes = transform_boxes(original_boxes, matrix)
@@ -225,8 +233,20 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
 
     def _read(self, sequence: Sequence, positions: list[int]) -> list[Image]:
         """Frames at the positions; one that comes several times is read once and is one array."""
-        read = {position: sequence.frames.read(position) for position in dict.fromkeys(positions)}
+        read = {position: self._frame(sequence, position) for position in dict.fromkeys(positions)}
         return [read[position] for position in positions]
+
+    def _frame(self, sequence: Sequence, position: int) -> Image:
+        if not self._most_kept:
+            return sequence.frames.read(position)
+        key = sequence, position
+        image = self._kept.pop(key, None)
+        if image is None:
+            image = sequence.frames.read(position)
+        self._kept[key] = image  # now the newest of them
+        if len(self._kept) > self._most_kept:
+            del self._kept[next(iter(self._kept))]
+        return image
 
     def _homographies(self, sequence: Sequence, newest: int, images: list[Image]) -> NDArray[np.float32] | None:
         """[T, 3, 3], each frame -> newest in pixel-centre coordinates; None if nothing is to be registered."""
@@ -367,4 +387,4 @@ def collate(samples: list[Sample | BadFrame]) -> dict[str, Any]:
 
 
 def _as_float(clip: torch.Tensor) -> torch.Tensor:
-    return clip.float() / 255 if clip.dtype == torch.uint8 else clip
+    return clip.float().div_(255) if clip.dtype == torch.uint8 else clip

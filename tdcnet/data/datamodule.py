@@ -15,18 +15,21 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from tdcnet.allocator import keep_freed_memory
 from tdcnet.data.alignment import Aligner
 from tdcnet.data.augment import Augment
+from tdcnet.data.cache import decode_ahead
 from tdcnet.data.clips import ClipDataset, collate, stored_alignment, thin
 from tdcnet.data.errors import DataError, Policy, Problems
-from tdcnet.data.frames import open_source
+from tdcnet.data.frames import DecodedImages, ImageFiles, open_source
 from tdcnet.data.homographies import HomographyStore, align_sequences
 from tdcnet.data.sampling import Balance, EpochSampler
-from tdcnet.data.sequence import Sequence
+from tdcnet.data.sequence import FrameSource, Sequence
 
 log = logging.getLogger(__name__)
 
 Align = Literal["ahead", "on_the_fly", "none"]
+Decode = Literal["ahead", "on_the_fly"]
 Read = Callable[..., list[Sequence]]
 
 
@@ -49,7 +52,10 @@ class ClipDataModule(pl.LightningDataModule):
             frames that came with the data set are used in the first two.
         align_model: motion model, see :class:`~tdcnet.data.alignment.Aligner`.
         homography_dir: folder of the homographies; needed for ``"ahead"``.
-        cache_dir: folder of decoded videos; None for the reader's own.
+        decode: ``"ahead"`` decodes all frames before the start into files of raw pixels in ``cache_dir``, from which
+            any clip is read at once, ``"on_the_fly"`` decodes image files for each clip. Videos are decoded into such
+            files in any case.
+        cache_dir: folder of decoded frames; None for the reader's own.
         intensity_range: stored values that become 0 and 1 in 16-bit images; None for 0 and 65535.
         classes: names of the classes. One name makes one class of all; else they are the format's own, in order.
         on_bad_frame: ``"error"`` stops at the first bad frame or label, ``"skip"`` leaves it out and counts it.
@@ -71,7 +77,8 @@ class ClipDataModule(pl.LightningDataModule):
         val_dataset: the evaluated clips, after ``setup``.
 
     Raises:
-        ValueError: if ``align`` is unknown, ``"ahead"`` lacks a folder, or ``on_bad_frame`` is unknown.
+        ValueError: if ``align`` or ``decode`` is unknown, ``align="ahead"`` lacks a folder, or ``on_bad_frame`` is
+            unknown.
     """
 
     def __init__(
@@ -105,10 +112,12 @@ class ClipDataModule(pl.LightningDataModule):
         val_split: str = "val",
         generate: Callable[[], Any] | None = None,
         name: str | None = None,
+        decode: Decode = "on_the_fly",
     ) -> None:
         super().__init__()
-        if align not in get_args(Align):
-            raise ValueError(f"align is {align!r}; allowed are {', '.join(get_args(Align))}")
+        for option, value, allowed in (("align", align, get_args(Align)), ("decode", decode, get_args(Decode))):
+            if value not in allowed:
+                raise ValueError(f"{option} is {value!r}; allowed are {', '.join(allowed)}")
         if align == "ahead" and homography_dir is None:
             raise ValueError("align='ahead' needs homography_dir, a folder for the homographies; or use 'on_the_fly'")
         Problems(on_bad_frame)  # raises here, not hours later
@@ -118,7 +127,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.num_frames, self.stride = num_frames, stride
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.num_workers, self.augment = num_workers, augment
-        self.align, self.align_model = align, align_model
+        self.align, self.align_model, self.decode = align, align_model, decode
         self.homography_dir = None if homography_dir is None else Path(homography_dir)
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.intensity_range = None if intensity_range is None else (intensity_range[0], intensity_range[1])
@@ -135,17 +144,19 @@ class ClipDataModule(pl.LightningDataModule):
     # -- reading and alignment -----------------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
-        """Makes the data if it can be made, and registers what has not been registered yet.
+        """Makes the data if it can be made, and decodes and registers what has not been yet.
 
         Lightning calls this in one process per machine.
         """
         if self.generate is not None:
             self.generate()
-        if self.align != "ahead":
-            return
         splits = {self.val_split: (self.val_step, self.val_offset)}
         if self._trains():
             splits = {self.train_split: (self.train_step, 0)} | splits
+        if self.decode == "ahead":
+            decode_ahead(sequence.frames for split in splits for sequence in self._read(split))
+        if self.align != "ahead":
+            return
         for split, (step, offset) in splits.items():
             wanted = [self._without_stored(thin(sequence, step, offset)) for sequence in self._read(split)]
             wanted = [sequence for sequence in wanted if self._store().missing(sequence)]
@@ -180,8 +191,14 @@ class ClipDataModule(pl.LightningDataModule):
             log.info("%s, %s: %d sequences, %d frames", self.root, split, len(sequences), frames)
             if self.align == "none":
                 sequences = [replace(sequence, aligned_files=None) for sequence in sequences]
+            if self.decode == "ahead":
+                sequences = [replace(sequence, frames=self._decoded(sequence.frames)) for sequence in sequences]
             self._sequences[split] = sequences
         return self._sequences[split]
+
+    def _decoded(self, frames: FrameSource) -> FrameSource:
+        # A single image is read once per epoch; a file of its own would not pay.
+        return DecodedImages(frames, self.cache_dir) if isinstance(frames, ImageFiles) and len(frames) > 1 else frames
 
     def _check_labels(self, split: str, sequences: list[Sequence]) -> None:
         highest = max((int(labels.max()) for s in sequences for labels in s.labels if len(labels)), default=0)
@@ -321,6 +338,7 @@ def _start_worker(_: int) -> None:
     # ever for threads that only its parent has, so there the parent makes it, in _loader.
     if multiprocessing.get_start_method() != "fork":
         cv2.setNumThreads(1)
+    keep_freed_memory()  # a quarter of a sample's time goes to fresh pages otherwise
 
 
 def _pair(size: tuple[int, int] | list[int]) -> tuple[int, int]:

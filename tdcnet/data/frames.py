@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 import struct
-import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tdcnet.data.cache import DecodedFrames, cache_file, cache_name
+from tdcnet.data.cache import default_cache_dir as default_cache_dir  # for those who look for it here
+from tdcnet.data.cache import replacing as replacing
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import FrameSource
-
-log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".wmv", ".webm")
@@ -75,41 +74,6 @@ def _natural_key(stem: str) -> tuple[str | int, ...]:
     return tuple(int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", stem)))
 
 
-# -- the cache ---------------------------------------------------------------------------------------------------------
-
-
-def default_cache_dir() -> Path:
-    """``$TDCNET_CACHE``, or else ``$XDG_CACHE_HOME/tdcnet``, or else ``~/.cache/tdcnet``."""
-    if own := os.environ.get("TDCNET_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tdcnet"
-
-
-def cache_file(source: Path, suffix: str, cache_dir: Path | None = None) -> Path:
-    """Path of what is derived from ``source``; another one as soon as the file's place, size or time changes."""
-    stat = source.stat()
-    key = f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
-    return (cache_dir or default_cache_dir()) / f"{source.stem}-{digest}{suffix}"
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary neighbour of ``target`` for writing and moves it there once everything is written.
-
-    Several processes may do so at once, and none ever sees half a file. On any exception the neighbour is removed.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        os.replace(part, target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 # -- images ------------------------------------------------------------------------------------------------------------
 
 
@@ -122,7 +86,7 @@ class ImageFiles:
 
     def __init__(self, paths: Iterable[Path | str]) -> None:
         self.paths = [Path(path) for path in paths]
-        self._first: tuple[str, Path] | None = None
+        self._first: tuple[str, Path] | None = None  # form of the first frame read, and its file
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -205,14 +169,72 @@ def _cut_short(data: bytes) -> str | None:
     return None
 
 
+class DecodedImages(DecodedFrames):
+    """The same frames as those of :class:`ImageFiles`, decoded once into one file.
+
+    A file that cannot be decoded is remembered, and reading it gives the error that ``images`` gives.
+
+    Args:
+        images: the image files of one recording, one at least.
+        cache_dir: where the decoded frames go; :func:`default_cache_dir` if None.
+    """
+
+    def __init__(self, images: ImageFiles, cache_dir: Path | None = None) -> None:
+        super().__init__(str(images.paths[0].parent), len(images))
+        self.images = images
+        folders = {path.parent: path.parent.resolve() for path in images.paths}
+        key = "|".join(str(folders[path.parent] / path.name) for path in images.paths)
+        self._target = cache_name(images.paths[0].parent.name, key, ".npy", cache_dir)
+        self._seen: int | None = None
+
+    def where(self, index: int) -> str:
+        """The path of frame ``index``."""
+        return self.images.where(index)
+
+    def target(self) -> Path:
+        """The file of decoded frames; another one for a list of other files."""
+        return self._target
+
+    def needed(self) -> int:
+        """Bytes that the decoded frames take, if all are like the first that can be read."""
+        first = next((image for image in self._decode() if image is not None), None)
+        return 0 if first is None else len(self) * first.nbytes
+
+    def _state(self) -> int:
+        # Once per object, which worker processes get ready: on a network disk thousands of files take their time.
+        if self._seen is None:
+            digest = hashlib.sha256()
+            for path in self.images.paths:
+                try:
+                    stat = path.stat()
+                    digest.update(f"{stat.st_size}|{stat.st_mtime_ns}|".encode())
+                except OSError:
+                    digest.update(b"missing|")
+            self._seen = int.from_bytes(digest.digest()[:8], "little", signed=True)
+        return self._seen
+
+    def _decode(self) -> Iterator[NDArray[Any] | None]:
+        images = ImageFiles(self.images.paths)  # of its own: the first that can be read says how all must be
+        for index in range(len(images)):
+            try:
+                yield images.read(index)
+            except DataError:
+                yield None
+
+    def _undecoded(self, index: int) -> NDArray[Any]:
+        good = np.flatnonzero(self._sums >= 0)
+        if len(good):
+            self.images.read(int(good[0]))  # all others must be like it
+        return self.images.read(index)
+
+
 # -- video -------------------------------------------------------------------------------------------------------------
 
 
-class VideoFrames:
+class VideoFrames(DecodedFrames):
     """The frames of a video file as grey uint8, at random.
 
-    On the first read the whole video is decoded once into a memory-mapped file, since seeking in a compressed video is
-    slow and not exact. Can be pickled; the map is opened anew in each process.
+    On the first read the whole video is decoded once, since seeking in a compressed video is slow and not exact.
 
     Args:
         path: a video file that OpenCV's FFmpeg can open.
@@ -222,7 +244,8 @@ class VideoFrames:
         shape: height and width in px.
 
     Raises:
-        DataError: if the file is missing, no video, or does not say how many frames it has.
+        DataError: if the file is missing, no video, or does not say how many frames it has. From :meth:`read`: if the
+            video holds fewer frames than its header promises and this is one of the missing.
     """
 
     def __init__(self, path: Path | str, cache_dir: Path | None = None) -> None:
@@ -236,92 +259,43 @@ class VideoFrames:
                 f"{self.path}: does not say how many frames it has. If it is a video, write it into a container that "
                 f"does, for example: ffmpeg -i {self.path.name} -c copy {self.path.stem}.mp4"
             )
-        self._count = int(count)
-        self._decoded: NDArray[np.uint8] | None = None
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_decoded": None}
+        super().__init__(str(self.path), int(count))
 
     def where(self, index: int) -> str:
         """``path#index``."""
         return f"{self.path}#{index}"
 
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """Frame ``index`` as uint8 [H, W].
+    def target(self) -> Path:
+        """The file of decoded frames; another one when the video's place, size or time changes."""
+        return cache_file(self.path, ".npy", self._cache_dir)
 
-        Raises:
-            DataError: if the video holds fewer frames than its header promises and this is one of the missing.
-            OSError: if the decoded frames cannot be kept (no space, no permission). Not a DataError, since no frame
-                is at fault and leaving frames out would hide it.
-        """
-        if not 0 <= index < self._count:
-            raise IndexError(f"{self.path}: frame {index} asked for, allowed are 0 to {self._count - 1}")
-        if self._decoded is None:
-            self._decoded = self._open_decoded()
-        if index >= len(self._decoded):
-            raise DataError(
-                f"{self.path}, frame {index}: the header promises {self._count} frames, only {len(self._decoded)} "
-                f"could be decoded; the file is cut short or damaged. Copy it again"
-            )
-        return np.array(self._decoded[index])
+    def needed(self) -> int:
+        """Bytes that the decoded frames take."""
+        return len(self) * self.shape[0] * self.shape[1]
 
-    def _open_decoded(self) -> NDArray[np.uint8]:
-        target = cache_file(self.path, ".npy", self._cache_dir)
-        try:
-            if target.exists():
-                return self._map(target)
-        except (ValueError, EOFError):
-            log.warning("%s is damaged and is made again", target)
-        try:
-            self._decode_into(target)
-        except OSError as error:
-            megabytes = self._count * self.shape[0] * self.shape[1] / 1e6
-            raise OSError(
-                error.errno,
-                f"cannot keep the decoded frames of {self.path} in {target.parent} ({error.strerror}); they take "
-                f"{megabytes:.0f} MB. Make room there, or set TDCNET_CACHE to a folder that has it",
-            ) from error
-        return self._map(target)
+    def _state(self) -> int:
+        return 0  # the file's name tells
 
-    def _map(self, target: Path) -> NDArray[np.uint8]:
-        frames: NDArray[np.uint8] = np.load(target, mmap_mode="r", allow_pickle=False)
-        if frames.dtype != np.uint8 or frames.ndim != 3:
-            raise ValueError(f"{target}: {frames.dtype} {frames.shape}")
-        return frames
-
-    def _decode_into(self, target: Path) -> None:
-        log.debug("decoding %s (%d frames) once into %s", self.path, self._count, target)
+    def _decode(self) -> Iterator[NDArray[Any]]:
         height, width = self.shape
-        with _opened(self.path) as capture, replacing(target) as file:
-            # Plain writes, not a writable map: with a map a full disk would be a bus error.
-            self._write_header(file, 0)
-            start = file.tell()
-            decoded = 0
-            while decoded < self._count:
+        with _opened(self.path) as capture:
+            for index in range(len(self)):
                 ok, image = capture.read()
                 if not ok:
-                    break
+                    return
                 if image.shape[:2] != self.shape:
                     raise DataError(
-                        f"{self.path}, frame {decoded}: is {image.shape[1]}x{image.shape[0]}, the header says "
+                        f"{self.path}, frame {index}: is {image.shape[1]}x{image.shape[0]}, the header says "
                         f"{width}x{height}. All frames must have one size: encode the video again"
                     )
-                file.write(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).tobytes())
-                decoded += 1
-            if decoded == 0:
-                raise DataError(f"{self.path}: not one of {self._count} frames could be decoded. Copy it again")
-            file.seek(0)
-            self._write_header(file, decoded)
-            if file.tell() != start:
-                raise RuntimeError(f"{target}: numpy's header grew from {start} to {file.tell()} bytes")
+                yield cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
-    def _write_header(self, file: BinaryIO, count: int) -> None:
-        # numpy pads the header so that the first axis can grow in place.
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": "|u1", "fortran_order": False, "shape": (count, *self.shape)}
+    def _undecoded(self, index: int) -> NDArray[np.uint8]:
+        if self._frames is None:
+            raise DataError(f"{self.path}: not one of {len(self)} frames could be decoded. Copy it again")
+        raise DataError(
+            f"{self.path}, frame {index}: the header promises {len(self)} frames, only {len(self._frames)} "
+            f"could be decoded; the file is cut short or damaged. Copy it again"
         )
 
 

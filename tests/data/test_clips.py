@@ -365,3 +365,44 @@ def test_eight_and_sixteen_bits_in_one_batch() -> None:
     dataset = ClipDataset([sequence(), sequence("b", dtype=np.uint16)], (96, 96), intensity_range=(0, 34))
     batch = collate([dataset[7], dataset[15]])
     torch.testing.assert_close(batch["frames"][:, 4, 48, 48], torch.tensor([17 / 255, 0.5]))
+
+
+# -- neighbours --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stride, step", [(1, 1), (2, 1), (2, 4), (1, 3)])
+def test_in_order_each_frame_is_read_once(stride: int, step: int) -> None:
+    long = sequence(frames=20)
+    dataset = ClipDataset([long, sequence("b", frames=20)], (48, 64), 5, stride, image_step=step)
+    expected = [ClipDataset(dataset.sequences, (48, 64), 5, stride)[i]["frames"] for i in range(len(dataset))]
+    long.frames.reads.clear()
+    for item, frames in enumerate(expected):
+        assert torch.equal(dataset[item]["frames"], frames)
+    assert set(long.frames.reads.values()) == {1}
+    assert len(dataset._kept) <= 4 * stride + 1
+    assert not pickle.loads(pickle.dumps(dataset))._kept
+
+
+def test_no_frame_is_kept_where_none_comes_again() -> None:
+    for dataset in (
+        ClipDataset([sequence(frames=30)], (48, 64), 5, image_step=5),
+        ClipDataset([sequence()], (48, 64), 1),
+        ClipDataset([sequence()], (32, 32), augment=Augment((32, 32))),
+    ):
+        dataset[1]
+        assert not dataset._kept
+
+
+def test_a_bad_frame_is_bad_each_time() -> None:
+    dataset = ClipDataset([sequence(bad=(3,))], (48, 64), on_bad_frame="skip")
+    assert [isinstance(dataset[i], BadFrame) for i in range(8)] == [False] * 3 + [True] * 5
+
+
+def test_a_camera_that_stands_still_gives_one_tensor() -> None:
+    still = np.tile(np.eye(3, dtype=np.float32), (5, 1, 1))
+    panned = still.copy()
+    panned[0, 0, 2] = 3
+    dataset = ClipDataset([sequence()], (48, 64), homographies=FakeStore({6: still, 7: panned}))
+    for item, same in ((6, True), (7, False)):
+        sample = dataset[item]
+        assert (sample["aligned"] is sample["frames"]) == same

@@ -19,6 +19,7 @@ import tdcnet.data.datamodule
 from tdcnet.data.augment import Augment
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.data.errors import DataError, Problems
+from tdcnet.data.frames import ImageFiles
 from tdcnet.data.sampling import EpochSampler
 from tdcnet.data.sequence import Sequence
 
@@ -326,3 +327,40 @@ def test_lightning_draws_anew_each_epoch() -> None:
     trainer = pl.Trainer(max_epochs=2, accelerator="cpu", limit_val_batches=0, **quiet)
     trainer.fit(model, datamodule=module(augment=Augment((32, 32)), samples_per_epoch=12))
     assert [len(epoch) for epoch in model.seen] == [12, 12] and set(model.seen[0]) != set(model.seen[1])
+
+
+# -- decoding ----------------------------------------------------------------------------------------------------------
+
+
+def test_decode_ahead_gives_the_same_batches_from_files_made_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(6):
+        assert cv2.imwrite(str(tmp_path / f"{i}.png"), np.random.default_rng(i).integers(0, 256, (40, 64), np.uint8))
+
+    def images(root: Path, split: str, **_: Any) -> list[Sequence]:
+        return [
+            Sequence(
+                str(n),
+                ImageFiles([tmp_path / f"{i}.png" for i in range(n)]),
+                [np.zeros((0, 4), np.float32)] * n,
+                [np.zeros(0, np.int64)] * n,
+                np.arange(n),
+                np.zeros(n, np.int64),
+            )
+            for n in (1, 6)
+        ]
+
+    options = {"read": images, "cache_dir": tmp_path / "cache", "batch_size": 7}
+    expected, data = module(**options), module(**options, decode="ahead")
+    for part in (expected, data):
+        part.prepare_data()
+        part.setup("validate")
+    assert len(list((tmp_path / "cache").iterdir())) == 1, "a single image is not worth a file"
+    (batch,) = expected.val_dataloader()
+    assert data.val_dataset is not None
+    monkeypatch.setattr(data.val_dataset.sequences[1].frames, "_decode", None)
+    (found,) = data.val_dataloader()
+    assert torch.equal(found["frames"], batch["frames"])
+    with pytest.raises(ValueError, match="decode is 'never'; allowed are ahead, on_the_fly"):
+        module(decode="never")

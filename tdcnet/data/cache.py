@@ -1,0 +1,316 @@
+"""Frames that are decoded once into a memory-mapped file, and where such files lie."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import threading
+import uuid
+import weakref
+import zlib
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tdcnet.data.errors import DataError
+
+log = logging.getLogger(__name__)
+
+_UNDECODED = -1  # in place of a checksum
+_MOST_MAPS = 500  # of a process: each takes a file descriptor, of which many systems give 1024
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def default_cache_dir() -> Path:
+    """``$TDCNET_CACHE``, or else ``$XDG_CACHE_HOME/tdcnet``, or else ``~/.cache/tdcnet``."""
+    if own := os.environ.get("TDCNET_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tdcnet"
+
+
+def cache_file(source: Path, suffix: str, cache_dir: Path | None = None) -> Path:
+    """Path of what is derived from ``source``; another one as soon as the file's place, size or time changes."""
+    stat = source.stat()
+    return cache_name(source.stem, f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}", suffix, cache_dir)
+
+
+def cache_name(stem: str, key: str, suffix: str, cache_dir: Path | None = None) -> Path:
+    """Path of what ``key`` tells from everything else in the cache; ``stem`` is for the eye."""
+    digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
+    return (cache_dir or default_cache_dir()) / f"{stem}-{digest}{suffix}"
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary neighbour of ``target`` for writing and moves it there once everything is written.
+
+    Several processes may do so at once, and none ever sees half a file. On any exception the neighbour is removed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        os.replace(part, target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raises OSError (ENOSPC) if fewer bytes than ``needed`` are free where ``folder`` is, or will be made."""
+    there = next((parent for parent in (folder, *folder.absolute().parents) if parent.exists()), Path("/"))
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"only {free / 1e6:.0f} MB are free")
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------
+
+
+class DecodedFrames(ABC):
+    """The frames of a recording, decoded once and in order into a memory-mapped file, then read at random.
+
+    The file is made by :meth:`make`, or on the first read. It is a .npy file of all frames, with a second array behind
+    it: what the sources looked like, and the CRC-32 of each frame. It is made anew where the sources look otherwise
+    now, or where a frame differs from its checksum, which is looked at when a process first reads that frame. Several
+    processes may make it at once. Can be pickled; the map is opened anew in each process.
+
+    Args:
+        name: of the recording, for messages.
+        count: of its frames.
+    """
+
+    def __init__(self, name: str, count: int) -> None:
+        self._name, self._count = name, count
+        self._frames: NDArray[Any] | None = None
+        self._sums: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._checked: NDArray[np.bool_] = np.zeros(0, np.bool_)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_frames": None, "_sums": np.zeros(0, np.int64), "_checked": np.zeros(0, np.bool_)}
+
+    # What the kinds of recordings tell ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def target(self) -> Path:
+        """The file of decoded frames."""
+
+    @abstractmethod
+    def needed(self) -> int:
+        """Bytes that the decoded frames take."""
+
+    @abstractmethod
+    def _state(self) -> int:
+        """A number, of 64 bits, that is another one when the sources have changed and :meth:`target` is the same."""
+
+    @abstractmethod
+    def _decode(self) -> Iterator[NDArray[Any] | None]:
+        """The frames in order, all [H, W] of one dtype; None for one that cannot be decoded. May end early."""
+
+    @abstractmethod
+    def _undecoded(self, index: int) -> NDArray[Any]:
+        """Raises the DataError of a frame that could not be decoded; or gives it, where it can be by now."""
+
+    # What they share --------------------------------------------------------------------------------------------------
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Frame ``index`` as [H, W], uint8 or uint16, a copy.
+
+        Raises:
+            DataError: if this frame could not be decoded.
+            OSError: if the decoded frames cannot be kept (no space, no permission). Not a DataError, since no frame
+                is at fault and leaving frames out would hide it.
+        """
+        if not 0 <= index < self._count:
+            raise IndexError(f"{self._name}: frame {index} asked for, allowed are 0 to {self._count - 1}")
+        if self._frames is None and not self._open():
+            self.make()
+        frame = self._checked_frame(index)
+        if frame is None:
+            log.warning("%s is damaged at frame %d and is made again", self.target(), index)
+            self.make()
+            frame = self._checked_frame(index)
+        if frame is None:
+            raise OSError(errno.EIO, f"{self.target()}: damaged as soon as it is written. Check that disk")
+        return frame if len(frame) else self._undecoded(index)
+
+    def is_made(self) -> bool:
+        """Whether the file is there and was made from the sources as they are now."""
+        return self._frames is not None or self._open()
+
+    def make(self, step: Callable[[], object] = lambda: None) -> None:
+        """Decodes all frames into the file, also where there is one.
+
+        Args:
+            step: called after each frame; an exception from it ends the work and leaves nothing behind.
+
+        Raises:
+            DataError: if not one frame can be decoded.
+            OSError: if the file cannot be written.
+        """
+        target, self._sums = self.target(), np.zeros(0, np.int64)
+        log.debug("decoding %s (%d frames) once into %s", self._name, self._count, target)
+        try:
+            self._write(target, step)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cannot keep the decoded frames of {self._name} in {target.parent} ({error.strerror}); they take "
+                f"{self.needed() / 1e6:.0f} MB. Make room there, or set dataset.cache_dir (TDCNET_CACHE for scripts) "
+                "to a folder that has it",
+            ) from error
+        if not self._open():
+            raise OSError(errno.EIO, f"{target}: cannot be read as soon as it is written. Check that disk")
+
+    def _checked_frame(self, index: int) -> NDArray[Any] | None:
+        """A copy of a frame, empty if it was not decoded; None if it is not what was written."""
+        assert self._frames is not None
+        if index >= len(self._frames) or self._sums[index] == _UNDECODED:
+            return np.empty((0, 0), self._frames.dtype)
+        frame = np.array(self._frames[index])
+        if not self._checked[index]:
+            if zlib.crc32(frame.data) != self._sums[index]:
+                return None
+            self._checked[index] = True
+        return frame
+
+    def _open(self) -> bool:
+        target = self.target()
+        try:
+            frames = np.load(target, mmap_mode="r", allow_pickle=False)
+            with target.open("rb") as file:
+                file.seek(frames.offset + frames.nbytes)
+                state, *sums = np.lib.format.read_array(file, allow_pickle=False).tolist()
+        except FileNotFoundError:
+            return False
+        except (ValueError, EOFError):
+            log.warning("%s is damaged or of an older version, and is made again", target)
+            return False
+        if frames.ndim != 3 or frames.dtype not in (np.uint8, np.uint16) or len(sums) != len(frames):
+            log.warning("%s is damaged, and is made again", target)
+            return False
+        if state != self._state():
+            log.info("%s has changed, and is decoded again", self._name)
+            return False
+        self._frames = np.asarray(frames)  # not a memmap, which is slow to index
+        if self._sums.tolist() != sums:
+            self._sums, self._checked = np.array(sums, np.int64), np.zeros(len(sums), np.bool_)
+        _maps.append(weakref.ref(self))
+        if len(_maps) > _MOST_MAPS and (oldest := _maps.popleft()()) is not None:
+            oldest._frames = None
+        return True
+
+    def _write(self, target: Path, step: Callable[[], object]) -> None:
+        # Plain writes, not a writable map: with a map a full disk would be a bus error.
+        check_room(target.parent, self.needed())
+        sums: list[int] = []
+        first: NDArray[Any] | None = None
+        with replacing(target) as file:
+            for image in self._decode():
+                if image is None:
+                    sums.append(_UNDECODED)
+                else:
+                    if first is None:
+                        first = image
+                        _write_header(file, image, 0)
+                        start = file.tell()
+                    file.seek(start + len(sums) * image.nbytes)  # over a frame that is missing, if one is
+                    data = image.tobytes()
+                    file.write(data)
+                    sums.append(zlib.crc32(data))
+                step()
+            if first is None:
+                self._undecoded(0)
+                raise OSError(errno.EIO, f"{self._name} could not be decoded a moment ago, now it can. Try again")
+            file.seek(0)
+            _write_header(file, first, len(sums))
+            if file.tell() != start:
+                raise RuntimeError(f"{target}: numpy's header grew from {start} to {file.tell()} bytes")
+            file.seek(start + len(sums) * first.nbytes)
+            np.lib.format.write_array(file, np.array([self._state(), *sums], np.int64), allow_pickle=False)
+
+
+_maps: deque[weakref.ref[DecodedFrames]] = deque()
+
+
+class _Stopped(Exception):
+    pass
+
+
+def _write_header(file: BinaryIO, image: NDArray[Any], count: int) -> None:
+    # numpy pads the header so that the first axis can grow in place.
+    descr = np.lib.format.dtype_to_descr(image.dtype)
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (count, *image.shape)})
+
+
+def decode_ahead(sources: Iterable[object], threads: int | None = None, progress: bool = True) -> None:
+    """Makes the files of all recordings that have none yet; says before how much they take.
+
+    Args:
+        sources: frames of recordings; those that are not :class:`DecodedFrames` are passed over.
+        threads: recordings at once; as many as there are processors if None.
+        progress: whether to show a bar.
+
+    Raises:
+        OSError: if the disk has no room for them; nothing is decoded then.
+    """
+    # Both sides of a split may lie in the same recordings.
+    asked = {source.target(): source for source in sources if isinstance(source, DecodedFrames)}
+    missing = {target: source for target, source in asked.items() if not source.is_made()}
+    if not missing:
+        return
+    folder, needed = next(iter(missing)).parent, sum(source.needed() for source in missing.values())
+    frames = sum(len(source) for source in missing.values())
+    said = f"{frames} frames of {len(missing)} recordings, decoded once, take {needed / 1e6:.0f} MB in {folder}"
+    try:
+        check_room(folder, needed)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{said}, but {error.strerror}. Make room there, set dataset.cache_dir to a folder that has it, or "
+            "dataset.decode=on_the_fly, which needs none",
+        ) from error
+    log.info("%s", said)
+    stopped = threading.Event()
+
+    def make(source: DecodedFrames) -> None:
+        def step() -> None:
+            if stopped.is_set():
+                raise _Stopped
+            bar.advance(shown)
+
+        try:
+            source.make(step)
+        except DataError as error:
+            log.warning("not decoded: %s", error)  # reading a frame of it tells again, and then it counts
+
+    if threads is None:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Threads do: nearly all time goes to OpenCV, zlib and the disk, which let others run.
+    with Progress(*columns, disable=not progress) as bar, ThreadPoolExecutor(threads) as executor:
+        shown = bar.add_task("decoding frames", total=frames)
+        try:
+            for future in as_completed([executor.submit(make, source) for source in missing.values()]):
+                future.result()
+        except BaseException:
+            stopped.set()
+            executor.shutdown(cancel_futures=True)
+            raise
