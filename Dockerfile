@@ -19,8 +19,8 @@ WORKDIR /app
 # Dependencies alone first: this layer of about 5 GB stays cached until pyproject.toml or constraints.txt change.
 # setuptools is for the project's own installation below, which must not download anything.
 COPY pyproject.toml constraints.txt ./
-RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-        > /tmp/requirements.txt \
+RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+        print(*p["dependencies"], *p["optional-dependencies"]["export"], sep="\n")' > /tmp/requirements.txt \
     && pip install -c constraints.txt -r /tmp/requirements.txt setuptools \
     && rm /tmp/requirements.txt
 

@@ -26,6 +26,8 @@ from tdcnet.allocator import keep_freed_memory
 from tdcnet.baselines import DetectorsFailed
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
+from tdcnet.deploy.graph import ExportError
+from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.weights import CheckpointError
 from tdcnet.detection import NonFiniteLoss
 
@@ -40,7 +42,7 @@ for message in (
 # What a user can mend: told in one message. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (
     *(DataError, CheckpointError, NonFiniteLoss, ReparamError, DetectorsFailed),
-    *(FileNotFoundError, ValueError),
+    *(ExportError, MissingPackage, FileNotFoundError, ValueError),
 )
 
 

@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 from tdcnet.callbacks import EMA, PredictionWriter, Reparam, Visualize
+from tdcnet.data.clips import collate
 from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.deploy import formats, graph, quantize
+from tdcnet.deploy.backends import GRAPHS, OpenVINO, read_info
 from tdcnet.deploy.weights import Weights, load_into, read_weights
 from tdcnet.detection import DetectionModule
 from tdcnet.metrics import FrameCollector, format_table
@@ -32,7 +35,7 @@ from tdcnet.models import Detector
 from tdcnet.models.single_stream import single_stream
 from tdcnet.report import Run, write_report
 from tdcnet.report.exchange import read_masks, read_predictions, write_ground_truth, write_predictions
-from tdcnet.results import write_metrics
+from tdcnet.results import write_atomically, write_metrics
 
 log = logging.getLogger(__name__)
 # Lightning tells at every start which devices it does not use, and recommends products.
@@ -46,7 +49,7 @@ OmegaConf.register_new_resolver(
 )
 
 # Of the command line a checkpoint was trained with, what does not carry over to its evaluation.
-NOT_INHERITED = ("stage", "ckpt_path", "source", "trainer", "logger", "callbacks", "paths", "hydra", "seed")
+NOT_INHERITED = ("stage", "ckpt_path", "source", "backend", "trainer", "logger", "callbacks", "paths", "hydra", "seed")
 
 
 FROM_CHECKPOINT = ("eval", "deploy", "predict")
@@ -61,11 +64,13 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         overrides: of the command line; they go into checkpoints, so that one alone can be evaluated later.
     """
     stage: Callable[..., Results] = hydra.utils.get_method(cfg.stage._target_)
+    if _backend(cfg) and cfg.stage.name not in ("eval", "predict"):
+        raise ValueError(f"stage={cfg.stage.name} runs in PyTorch only; backend= is for stage=eval and stage=predict")
     if cfg.stage.name not in FROM_CHECKPOINT:
         return stage(cfg, overrides)
     if cfg.ckpt_path is None:
         return stage(cfg, overrides, None)  # a detector without learning needs none
-    weights = read_weights(cfg.ckpt_path)
+    weights = read_info(cfg.ckpt_path) if _backend(cfg) else read_weights(cfg.ckpt_path)
     return stage(*_inherit(cfg, weights, list(overrides)), weights)
 
 
@@ -125,17 +130,86 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None)
 
 
 def deploy(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
-    """Re-parameterises ``ckpt_path``, evaluates it, and exports it to the run's ``deploy`` folder."""
+    """Re-parameterises ``ckpt_path``, evaluates it, and exports it to the run's ``deploy`` folder.
+
+    Raises:
+        ReparamError: if the deploy form computes something else; nothing is exported then.
+        ExportError: if a graph for another runtime does, after all else is exported.
+    """
+    wanted = formats.chosen(_plain(cfg.stage.formats))
     parts = _build(cfg, overrides, weights, ready=True)
     folder = Path(cfg.paths.output_dir) / "deploy"
-    reparam = Reparam(str(folder), cfg.stage.tolerance, cfg.stage.clips)
+    reparam = Reparam(str(folder), cfg.stage.tolerance, cfg.stage.clips, keep_inputs=bool(wanted))
     parts["trainer"] = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA), extra=[reparam])
     metrics = _validate(cfg, parts["trainer"], parts)
     _say(
         f"exported to [bold]{folder}[/]: {', '.join(sorted(p.name for p in folder.iterdir()))}; raw outputs differ by "
         f"at most {reparam.difference:.2g} from the training form's on {reparam.compared} clips"
     )
-    return metrics, {**parts, "folder": folder, "difference": reparam.difference}
+    if not wanted and cfg.stage.formats == "auto":
+        _say("no graphs for other runtimes: pip install -c constraints.txt -e '.\\[export]' brings what they need")
+    graphs = _graphs(cfg, parts, reparam, wanted, metrics) if wanted else {}
+    return metrics, {**parts, "folder": folder, "difference": reparam.difference, **graphs}
+
+
+def _graphs(
+    cfg: DictConfig, parts: dict[str, Any], reparam: Reparam, wanted: Sequence[str], metrics: dict[str, float]
+) -> dict[str, Any]:
+    """Writes the wanted graphs beside the exported weights, and into the model card how well they agree."""
+    assert reparam.deployed is not None
+    folder, shape = reparam.dirpath, tuple(reparam.inputs[0][1].shape[1:])
+    _say(f"writing {', '.join(formats.FILES[name] for name in wanted)}, which takes minutes for a large network")
+    written = formats.write_graphs(
+        folder, reparam.deployed, wanted, reparam.inputs, cfg.stage.graph_tolerance, cfg.stage.opset
+    )
+    for name, difference in written.differences.items():
+        _say(f"[bold]{folder / name}[/]: differs by at most {difference:.2g} from PyTorch on {written.compared} clips")
+    int8: dict[str, dict[str, float]] = {}
+    if "int8" in wanted and formats.FILES["openvino"] in written.differences:
+        int8 = {"fp32": metrics, "int8": _quantized(cfg, parts, folder)}
+        for name in ("AP50", "Pd", "Fa"):
+            _say(f"{name} {int8['int8'][name]:.4g} in int8, {metrics[name]:.4g} in fp32")
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8") + formats.describe(written, shape, cfg.stage.opset, int8)
+    write_atomically(card, text.encode())
+    if written.refused:
+        raise graph.ExportError(f"{'; '.join(written.refused)}. What else is in {folder} is whole")
+    return {"differences": written.differences, "int8": int8.get("int8")}
+
+
+def _quantized(cfg: DictConfig, parts: dict[str, Any], folder: Path) -> dict[str, float]:
+    """Makes the int8 graph, calibrated on training clips; its figures on the validation split."""
+    module: DetectionModule = parts["module"]
+    path = quantize.quantize(
+        folder / formats.FILES["openvino"],
+        folder / formats.FILES["int8"],
+        (module.inputs(batch) for batch in _training_clips(cfg, cfg.stage.calibration)),
+        _plain(cfg.stage.int8_keep),
+    )
+    network, results, curve = module.model, module.results, module.curve
+    try:
+        module.model = OpenVINO(path)  # type: ignore[assignment]
+        trainer = _trainer(cfg, without=(pl.callbacks.ModelCheckpoint, EMA, Visualize))
+        return _measure(trainer, parts, collect=False)
+    finally:
+        module.model, module.results, module.curve = network, results, curve
+
+
+def _training_clips(cfg: DictConfig, count: int) -> Iterator[dict[str, Any]]:
+    """Training clips spread over the split, one at a time, at the size of evaluation and without augmentation."""
+    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
+    datamodule.val_split, datamodule.val_step, datamodule.val_offset = datamodule.train_split, datamodule.train_step, 0
+    if datamodule.align == "ahead":
+        datamodule.align = "on_the_fly"  # a few clips, not all of the split
+    datamodule.prepare_data()
+    datamodule.setup("validate")
+    clips = datamodule.val_dataset
+    assert clips is not None
+    spread = sorted({round(i * (len(clips) - 1) / max(1, count - 1)) for i in range(count)})
+    for index in spread:
+        batch = collate([clips[index]])
+        if len(batch["frames"]):
+            yield batch
 
 
 def predict(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
@@ -199,10 +273,18 @@ def _build(
     Args:
         ready: the network is to be used as it is, so it needs weights if it can learn at all.
     """
-    model: Detector = instantiate(cfg.model, _convert_="all")
+    if _backend(cfg) and cfg.ckpt_path is None:
+        raise ValueError(f"{_backend(cfg)} needs ckpt_path=FOLDER, the one that stage=deploy wrote, or a graph in it")
+    elsewhere = {"path": cfg.ckpt_path} if _backend(cfg) else None
+    model: Detector = instantiate(cfg.backend if elsewhere else cfg.model, **(elsewhere or {}), _convert_="all")
     if ready and weights is None and any(True for _ in model.parameters()):
         raise ValueError(f"stage={cfg.stage.name} needs ckpt_path=CHECKPOINT")
     datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
+    if elsewhere and model.num_classes != len(datamodule.classes):
+        raise ValueError(
+            f"{cfg.ckpt_path} tells {model.num_classes} classes apart, dataset.classes names {len(datamodule.classes)} "
+            f"({', '.join(datamodule.classes)}); name those it was trained with"
+        )
     info = {
         "name": str(cfg.name),
         "overrides": list(overrides),
@@ -212,11 +294,23 @@ def _build(
         "num_frames": datamodule.num_frames,
         "stride": datamodule.stride,
     }
-    module: DetectionModule = instantiate(cfg.module, model=model, _convert_="all")
+    frozen: dict[str, Any] = {"freeze": []} if elsewhere else {}  # parts of a network, which a graph has not
+    module: DetectionModule = instantiate(cfg.module, model=model, **frozen, _convert_="all")
     module.checkpoint_info = info
-    if weights is not None:
+    if weights is not None and not elsewhere:
         _load(module, weights, cfg.ckpt_path)
     return {"datamodule": datamodule, "module": module}
+
+
+def _backend(cfg: DictConfig) -> str | None:
+    """Class of the runtime in PyTorch's place, or None for PyTorch."""
+    backend = cfg.get("backend")
+    return None if backend is None else backend.get("_target_")
+
+
+def _plain(value: Any) -> Any:
+    """A list of the config as Python's own."""
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
 def _load(module: DetectionModule, weights: Weights, where: object) -> None:
@@ -282,12 +376,14 @@ def _compared(cfg: DictConfig, path: Path, parts: dict[str, Any], runs: Sequence
     elif path.is_dir() and not (path / "model.safetensors").is_file():
         found = read_masks(path, frames, parts["datamodule"].val_dataset)
     else:
-        weights = read_weights(path)
+        weights = read_info(path) if _backend(cfg) and path.suffix in GRAPHS else read_weights(path)
         other = copy.deepcopy(cfg)
         other.ckpt_path = str(path)
         given = [*HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
         other, _ = _inherit(other, weights, given)
         other.ckpt_path = str(path)
+        if path.suffix not in GRAPHS:
+            other.backend = None  # a checkpoint beside a graph
         return _run(other, weights, _unique(_label(other), runs))
     return Run(name, found, parts["module"].metrics.figures(found))
 

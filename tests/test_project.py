@@ -37,7 +37,8 @@ def pinned(requirement: Requirement) -> Version:
 def asked_for() -> list[Requirement]:
     project = PROJECT["project"]
     extras = [line for group in project["optional-dependencies"].values() for line in group]
-    return [Requirement(line) for line in project["dependencies"] + extras]
+    requirements = [Requirement(line) for line in project["dependencies"] + extras]
+    return [requirement for requirement in requirements if requirement.name != project["name"]]
 
 
 def shipped_files() -> list[Path]:

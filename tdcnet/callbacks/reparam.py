@@ -6,11 +6,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from tdcnet.deploy.fold import is_deployed, reparameterize
+from tdcnet.deploy.fold import is_deployed, largest_difference, reparameterize
 from tdcnet.deploy.weights import PREFIX, export
 from tdcnet.detection import DetectionModule
 from tdcnet.layers import RepConv3D
@@ -33,26 +34,32 @@ class Reparam(pl.Callback):
 
     Args:
         dirpath: folder of the exported files.
-        tolerance: largest absolute difference of the raw outputs that is accepted.
+        tolerance: largest difference of the raw outputs that is accepted, as ``largest_difference`` tells it.
         clips: how many are compared.
+        keep_inputs: whether these clips stay in ``inputs``, to compare other forms on.
 
     Attributes:
         difference: the largest that was seen.
+        compared: on how many clips.
+        deployed: the folded copy.
+        inputs: the batches compared on, ``aligned`` and ``frames`` [B, C, T, H, W] on the CPU.
     """
 
-    def __init__(self, dirpath: str, tolerance: float = 1e-4, clips: int = 8) -> None:
+    def __init__(self, dirpath: str, tolerance: float = 1e-4, clips: int = 8, keep_inputs: bool = False) -> None:
         if clips < 1:
             raise ValueError(f"clips is {clips}; at least one clip must be compared")
         self.dirpath, self.tolerance, self.clips = Path(dirpath), tolerance, clips
+        self.keep_inputs = keep_inputs
         self.difference = 0.0
         self.compared = 0
+        self.inputs: list[tuple[Tensor, Tensor]] = []
         self.deployed: Detector | None = None
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Folds a copy."""
         assert isinstance(pl_module, DetectionModule)
         self.deployed = reparameterize(pl_module.model)
-        self.difference, self.compared = 0.0, 0
+        self.difference, self.compared, self.inputs = 0.0, 0, []
 
     @torch.no_grad()
     def on_validation_batch_end(
@@ -72,8 +79,10 @@ class Reparam(pl.Callback):
         aligned, frames = (x[:left] for x in pl_module.inputs(batch))
         before = _unfolded(pl_module.model, aligned, frames)
         after = self.deployed(aligned, frames)
-        self.difference = max(self.difference, float((before - after).abs().max()))
+        self.difference = float(np.maximum(self.difference, largest_difference(before, after)))  # NaN stays NaN
         self.compared += len(frames)
+        if self.keep_inputs:
+            self.inputs.append((aligned.cpu(), frames.cpu()))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Exports.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -27,3 +27,11 @@ def reparameterize(model: Model) -> Model:
 def is_deployed(model: nn.Module) -> bool:
     """Whether every RepConv3D in ``model`` is in deploy form (True, too, where there is none)."""
     return all(getattr(m, "is_deployed", True) for m in model.modules())
+
+
+def largest_difference(before: Tensor, after: Tensor) -> float:
+    """Between two raw outputs, in units of the value where that is above 1; NaN if one is anywhere.
+
+    Rounding grows with the value: a logit of -20 may well differ by 1e-4, one of 0 may not.
+    """
+    return float(((before - after).abs() / before.abs().clamp(min=1)).max())

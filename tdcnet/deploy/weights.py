@@ -58,6 +58,11 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
         path = path / "model.safetensors"
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}; ckpt_path names a .ckpt or .safetensors file")
+    if path.suffix in (".onnx", ".xml"):
+        raise CheckpointError(
+            f"{path} is a graph for another runtime, PyTorch reads .ckpt and .safetensors files; add "
+            f"backend={'onnxruntime' if path.suffix == '.onnx' else 'openvino'}"
+        )
     if path.suffix == ".safetensors":
         try:
             state = load_file(path)
@@ -105,7 +110,7 @@ def load_into(model: Detector, weights: Weights, where: object) -> Detector:
     Raises:
         CheckpointError: naming the first tensors that are missing, unknown or of another shape.
     """
-    if weights.deployed and not is_deployed(model):
+    if weights.deployed and set(weights.state) != set(model.state_dict()):  # folded or not: their names differ
         model = reparameterize(model)
     expected = model.state_dict()
     missing = [n for n in expected if n not in weights.state]

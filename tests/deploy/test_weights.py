@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 
@@ -8,9 +9,19 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tdcnet.deploy.fold import is_deployed, reparameterize
-from tdcnet.deploy.weights import CheckpointError, build, export, load_detector, load_into, load_plain, read_weights
+from tdcnet.deploy.fold import is_deployed, largest_difference, reparameterize
+from tdcnet.deploy.weights import (
+    CheckpointError,
+    Weights,
+    build,
+    export,
+    load_detector,
+    load_into,
+    load_plain,
+    read_weights,
+)
 from tdcnet.models import Detector, tdcnet_nano, tdcnet_small
+from tdcnet.models.single_stream import single_stream
 from tests.conftest import randomise_norms
 
 CONFIG = {
@@ -34,6 +45,19 @@ def test_export_is_rebuilt_without_lightning_or_hydra(model, tmp_path, form):
     with torch.no_grad():
         assert_close(loaded(x, x), chosen(x, x))
         assert_close(load_detector(tmp_path)(x, x), chosen(x, x))
+
+
+@pytest.mark.parametrize("stream", ["2d", "3d", "tdc"])
+@pytest.mark.parametrize("form", ["training", "deploy"])
+def test_export_of_one_backbone_is_rebuilt(model, stream, form):
+    """Two of them have no block of temporal differences that would tell the form."""
+    alone = single_stream(model, stream).eval()
+    chosen = alone if form == "training" else reparameterize(alone)
+    weights = Weights(chosen.state_dict(), {"deployed": is_deployed(chosen)})
+    loaded = load_into(single_stream(model, stream), weights, "x").eval()
+    x = torch.rand(1, 1, 5, 64, 64)
+    with torch.no_grad():
+        assert_close(loaded(x, x), chosen(x, x))
 
 
 def test_average_is_what_is_read(model, tmp_path):
@@ -100,3 +124,10 @@ def test_config_builds_only_parts_of_this_package(tmp_path, model):
     (tmp_path / "config.json").write_text(json.dumps({"deployed": False}))
     with pytest.raises(CheckpointError, match="does not say how its network is built"):
         load_detector(tmp_path)
+
+
+def test_rounding_of_large_values_is_no_difference():
+    before = torch.tensor([0.5, -20.0])
+    assert largest_difference(before, before + torch.tensor([0.0, 1e-3])) == pytest.approx(5e-5, rel=1e-2)
+    assert largest_difference(before, before + torch.tensor([1e-3, 0.0])) == pytest.approx(1e-3, rel=1e-2)
+    assert math.isnan(largest_difference(before, before * math.nan))

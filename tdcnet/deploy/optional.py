@@ -1,0 +1,42 @@
+"""Packages that only export and other runtimes need: imported when they are used, and asked for by name."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from typing import Any
+
+
+class MissingPackage(RuntimeError):
+    """A package is needed that is not installed; the message has the command that installs it."""
+
+
+def missing(packages: Iterable[str]) -> list[str]:
+    """Those of ``packages`` that are not installed; nothing is imported."""
+    return [name for name in packages if importlib.util.find_spec(name) is None]
+
+
+def require(packages: Iterable[str], purpose: str) -> None:
+    """Checks that ``packages`` are installed.
+
+    Raises:
+        MissingPackage: naming those that are not, what they are for, and how to install them.
+    """
+    absent = missing(packages)
+    if absent:
+        raise MissingPackage(
+            f"{purpose} needs {' and '.join(absent)}, not installed here. Install with "
+            f"`pip install {' '.join(absent)}`, or all that export needs with "
+            "`pip install -c constraints.txt -e '.[export]'`"
+        )
+
+
+def load(package: str, purpose: str) -> Any:
+    """An optional package, imported.
+
+    Raises:
+        MissingPackage: if it is not installed.
+    """
+    require([package], purpose)
+    return importlib.import_module(package)
