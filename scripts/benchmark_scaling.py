@@ -30,8 +30,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # scripts use each other; they are not a part of the package
 
-from scripts.benchmark import MODELS
-from scripts.profile_model import Meter, Run, build, forward, training_step
+from scripts.benchmark import MODELS, build
+from scripts.profile_model import Meter, Run, forward, training_step
 from tdcnet.cost import kept
 from tdcnet.deploy.fold import reparameterize
 

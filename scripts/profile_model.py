@@ -36,13 +36,12 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # scripts use each other; they are not a part of the package
 
-from scripts.benchmark import MODELS, SIZES
+from scripts.benchmark import MODELS, SIZES, build
 from tdcnet.cost import OTHER, Cost, count, following, parts_of
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.weights import CheckpointError, load_detector
 from tdcnet.losses import DetectionLoss
 from tdcnet.models import Detector
-from tdcnet.models.single_stream import single_stream
 
 TRAINING, DEPLOY = "training", "deploy"
 FORWARD, BACKWARD = "forward", "backward"
@@ -100,18 +99,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def build(name: str, frames: int, differences: bool = False) -> Detector:
-    """A network by its name, or a single stream as ``tdcnet:2d``."""
-    size, _, stream = name.partition(":")
-    model = SIZES[size](num_frames=frames, differences=differences)
-    return single_stream(model, stream) if stream else model
-
-
 def budget_of(variant: str) -> dict[str, dict[str, int]]:
     """What one forward pass of a variant costs in either form, on clips of :data:`BUDGET`."""
     torch.manual_seed(0)
     name, _, differences = variant.partition(" ")
-    model = build(name, BUDGET["frames"], bool(differences)).train()
+    model = build(name, BUDGET["frames"], differences=bool(differences)).train()
     clip = torch.rand(BUDGET["batch"], 1, BUDGET["frames"], *BUDGET["size"])
     deployed = reparameterize(model)
     trained = count(model, lambda: model(clip, clip))[OTHER]

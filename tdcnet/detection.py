@@ -216,4 +216,4 @@ class DetectionModule(pl.LightningModule):
 
 
 def _to_float(clip: Tensor) -> Tensor:
-    return clip.float() / 255 if clip.dtype == torch.uint8 else clip
+    return clip.float().div_(255) if clip.dtype == torch.uint8 else clip

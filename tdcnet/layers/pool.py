@@ -1,7 +1,8 @@
-"""The max-pool behind the stems of the 3D backbones."""
+"""Max-pools: behind the stems of the 3D backbones, and of the 2D backbone's pyramid."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -21,6 +22,22 @@ def max_pool_clip(x: Tensor) -> Tensor:
         return F.max_pool3d(x, 3, stride=2, padding=1)
     for dim in (4, 3, 2):  # in this order the first of equal values wins in a row, then in a frame, then in time
         x = _Halve.apply(x, dim) if torch.is_grad_enabled() and x.requires_grad else _halved(x, dim)
+    return x
+
+
+def max_pool_image(x: Tensor) -> Tensor:
+    """Max-pool 5x5 of stride 1 and padding 2: [B, C, H, W] -> the same shape.
+
+    Without gradients on a CPU it runs on slices, row by row and column by column, as :func:`max_pool_clip`.
+    """
+    if not is_eager_on_cpu(x) or torch.is_grad_enabled():
+        return F.max_pool2d(x, 5, stride=1, padding=2)
+    for dim in (3, 2):
+        length = x.shape[dim]
+        padded = F.pad(x, (2, 2) if dim == 3 else (0, 0, 2, 2), value=-math.inf)
+        pairs = torch.maximum(padded.narrow(dim, 0, length + 3), padded.narrow(dim, 1, length + 3))
+        fours = torch.maximum(pairs.narrow(dim, 0, length), pairs.narrow(dim, 2, length))
+        x = torch.maximum(fours, padded.narrow(dim, 4, length), out=fours)
     return x
 
 

@@ -70,7 +70,8 @@ def stem_scale_and_shift(norm: nn.BatchNorm3d, x: Tensor, kernels: Tensor, strid
         x: [B, C, T, H, W], T at most 5.
         kernels: [O, C, 5, 3, 3].
     """
-    mean, var, count = _statistics(x, kernels, stride)
+    with torch.autocast(x.device.type, enabled=False):
+        mean, var, count = _statistics(x.to(norm.weight.dtype), kernels.to(norm.weight.dtype), stride)
     assert norm.momentum is not None and norm.running_mean is not None and norm.running_var is not None
     assert norm.num_batches_tracked is not None
     with torch.no_grad():

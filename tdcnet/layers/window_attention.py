@@ -62,8 +62,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor, mask: Tens
     if torch.is_grad_enabled() and is_eager_on_cpu(q):
         y = _Attention.apply(q, k, v, bias)
     else:
-        if 1 < len(bias) < len(q):
-            bias = bias.repeat(len(q) // len(bias), 1, 1, 1)
+        if 1 < len(bias) < q.shape[0]:  # not len(q): an exported graph would have a fixed batch
+            bias = bias.repeat(q.shape[0] // len(bias), 1, 1, 1)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
     return y.transpose(1, 2).flatten(2)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdcnet.layers.conv import ConvNormAct
+from tdcnet.layers.pool import max_pool_image
 
 conv_silu = partial(ConvNormAct, act=nn.SiLU, eps=1e-3, momentum=0.03)
 """The block of the 2D backbone, the neck and the head: SiLU and YOLOX's batch norm."""
@@ -64,7 +64,7 @@ class SpatialPyramidPooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         parts = [self.conv1(x)]
         for _ in range(3):  # a 5x5 max-pool over a 5x5 max-pool is one of 9x9, over that one of 13x13
-            parts.append(F.max_pool2d(parts[-1], 5, stride=1, padding=2))
+            parts.append(max_pool_image(parts[-1]))
         y: Tensor = self.conv2(torch.cat(parts, dim=1))
         return y
 

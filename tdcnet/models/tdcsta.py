@@ -6,6 +6,7 @@ Source: TDCNet (arXiv 2511.09352), the section on TDCSTA.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,24 +25,29 @@ class ScaleAttention(nn.Module):
     ``[B, C, T, H, W]`` twice and ``[B, C, H, W]`` -> ``[B, C, H, W]``.
     """
 
-    def __init__(self, channels: int, window: Size3, num_heads: int) -> None:
+    def __init__(self, channels: int, window: Size3, num_heads: int, recompute: bool = False) -> None:
         super().__init__()
-        self.window = window
+        self.window, self.recompute = window, recompute
         self.query = SelfAttention3d(channels, window, num_heads)
         self.key = SelfAttention3d(channels, window, num_heads)
         self.value = SelfAttention3d(channels, window, num_heads)
         self.cross = CrossAttention3d(channels, window, num_heads)
 
     def forward(self, tdc: Tensor, temporal: Tensor, spatial: Tensor) -> Tensor:
+        def run(part: nn.Module, *inputs: Any) -> Any:
+            if self.recompute and torch.is_grad_enabled():
+                return checkpoint(part, *inputs, use_reentrant=False)
+            return part(*inputs)
+
         grid = WindowGrid.of(tdc.shape[2:], self.window)
-        q = self.query(grid.split(tdc.permute(0, 2, 3, 4, 1)), grid)  # [B * windows, N, C]
-        k = self.key(grid.split(temporal.permute(0, 2, 3, 4, 1)), grid)
+        q = run(self.query, grid.split(tdc.permute(0, 2, 3, 4, 1)), grid)  # [B * windows, N, C]
+        k = run(self.key, grid.split(temporal.permute(0, 2, 3, 4, 1)), grid)
         frame = spatial.permute(0, 2, 3, 1)[:, None]  # [B, 1, H, W, C]
         if grid.is_whole_in_time:
-            v = self.value(grid.first_frame().split(frame), grid, repeats=grid.size[0])
+            v = run(self.value, grid.first_frame().split(frame), grid, grid.size[0])
         else:
-            v = self.value(grid.split(frame.expand(-1, grid.size[0], -1, -1, -1)), grid)
-        y = self.cross(q, k, v, grid)
+            v = run(self.value, grid.split(frame.expand(-1, grid.size[0], -1, -1, -1)), grid)
+        y = run(self.cross, q, k, v, grid)
         if grid.is_whole_in_time:
             y = y.unflatten(1, (grid.size[0], -1)).mean(1)
             grid = grid.first_frame()
@@ -55,8 +61,8 @@ class TDCSTA(nn.Module):
         channels: of each scale, the same in all three backbones.
         num_heads: of each scale; must divide its channels.
         windows: (t, h, w) of each scale, in positions of its map.
-        recompute: keep only what goes into each scale, and compute the scale again in the backward pass: less than
-            half of the memory of a training step for some more time (scripts/benchmark.py tells both).
+        recompute: keep only what goes into each attention, and compute it again in the backward pass: about half the
+            memory of a training step for some more time (scripts/benchmark.py tells both).
     """
 
     def __init__(
@@ -67,15 +73,11 @@ class TDCSTA(nn.Module):
         recompute: bool = False,
     ) -> None:
         super().__init__()
-        self.recompute = recompute
         self.in_channels = self.out_channels = tuple(channels)
         self.scales = nn.ModuleList(
-            ScaleAttention(c, tuple(w), n)  # type: ignore[arg-type]
+            ScaleAttention(c, tuple(w), n, recompute)  # type: ignore[arg-type]
             for c, w, n in zip(channels, windows, num_heads, strict=True)
         )
 
     def forward(self, tdc: list[Tensor], temporal: list[Tensor], spatial: list[Tensor]) -> list[Tensor]:
-        inputs = zip(tdc, temporal, spatial, strict=True)
-        if self.recompute and torch.is_grad_enabled():
-            return [checkpoint(scale, *x, use_reentrant=False) for scale, x in zip(self.scales, inputs, strict=True)]
-        return [scale(*x) for scale, x in zip(self.scales, inputs, strict=True)]
+        return [scale(*x) for scale, *x in zip(self.scales, tdc, temporal, spatial, strict=True)]

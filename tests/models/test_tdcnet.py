@@ -174,7 +174,8 @@ def test_recompute_keeps_less_and_computes_the_same():
     for recompute in (False, True):
         torch.manual_seed(0)
         model = tdcnet_nano().train()
-        model.fusion.recompute = recompute
+        for scale in model.fusion.scales:
+            scale.recompute = recompute
         clip = torch.rand(2, 1, 5, 64, 64)
         bytes_kept.append(kept(lambda m=model, c=clip: m(c, c), model.parameters()))
         model(clip, clip).square().mean().backward()
