@@ -114,14 +114,14 @@ def main(arguments: list[str] | None = None) -> int:
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         workers = []
-        for i, case in enumerate(track(cases, "starting")):
+        for i, case in enumerate(cases):
             here, there = context.Pipe()
             inputs = (there, case.model, case.form, case.what, given, Path(folder) / str(i))
-            worker = context.Process(target=work, args=inputs, daemon=True)
-            worker.start()
+            context.Process(target=work, args=inputs, daemon=True).start()
             there.close()  # or its end would not be noticed
-            case.kept = receive(here, case)
             workers.append(here)
+        for case, worker in zip(track(cases, "starting"), workers, strict=True):
+            case.kept = receive(worker, case)
         for i in track(range(given.rounds + 1), "timing"):  # the first round warms up
             for case, worker in zip(cases, workers, strict=True):
                 worker.send("run")
