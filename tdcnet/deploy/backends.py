@@ -131,8 +131,8 @@ class OpenVINO(Backend):
 
     def load(self) -> tuple[dict[str, tuple[Any, ...]], tuple[Any, ...]]:
         """Compiles the graph."""
-        openvino = optional.load("openvino", "backend=openvino")
-        core = openvino.Core()
+        optional.require(("openvino",), "backend=openvino")
+        core = optional.openvino_core()
         options = {"INFERENCE_PRECISION_HINT": self.precision, "INFERENCE_NUM_THREADS": self.threads}
         self.compiled = core.compile_model(core.read_model(str(self.path)), "CPU", options)
         inputs = {x.any_name: _sizes(str(n) for n in x.partial_shape) for x in self.compiled.inputs}

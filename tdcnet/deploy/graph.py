@@ -90,7 +90,7 @@ def to_openvino(onnx: str | os.PathLike[str], path: str | os.PathLike[str]) -> P
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # convert_model reads the same way, but reports its use to its makers first.
-    openvino.save_model(openvino.Core().read_model(str(onnx)), str(path), compress_to_fp16=False)
+    openvino.save_model(optional.openvino_core().read_model(str(onnx)), str(path), compress_to_fp16=False)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import Iterable
@@ -40,3 +41,17 @@ def load(package: str, purpose: str) -> Any:
     """
     require([package], purpose)
     return importlib.import_module(package)
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """OpenVINO's Core, one for the process and for as long as it lives.
+
+    Each Core gives the main thread a signal stack of its own and, when it ends, the one that was there before. Two that
+    do not end in the reverse order of their beginning leave a stack that is gone, and the next signal with a handler,
+    the end of a data loader's worker, ends the process with a segmentation fault (seen with OpenVINO 2026.4).
+
+    Raises:
+        MissingPackage: without openvino.
+    """
+    return load("openvino", "OpenVINO").Core()

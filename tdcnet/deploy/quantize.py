@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -46,11 +47,12 @@ def quantize(
 
     logging.getLogger("nncf").setLevel(logging.WARNING)
 
+    core = optional.openvino_core()  # before NNCF makes its own
     samples = [_arrays(*pair) for pair in clips]
     if not samples:
         raise ExportError("int8 needs clips to calibrate on, and no training clip could be read; set stage.calibration")
     quantized = nncf.quantize(
-        openvino.Core().read_model(str(path)),
+        core.read_model(str(path)),
         nncf.Dataset(samples),
         subset_size=len(samples),
         preset=nncf.QuantizationPreset.MIXED,  # activations of SiLU and GELU are not symmetric
@@ -58,6 +60,8 @@ def quantize(
         ignored_scope=nncf.IgnoredScope(patterns=list(keep), validate=False) if keep else None,
     )
     openvino.save_model(quantized, str(to), compress_to_fp16=False)
+    del quantized
+    gc.collect()  # NNCF's Cores end here, all of them, and not some time later (see openvino_core)
     return Path(to)
 
 

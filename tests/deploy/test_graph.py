@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,3 +168,17 @@ def test_int8_needs_clips(exported, tmp_path):
     pytest.importorskip("nncf")
     with pytest.raises(ExportError, match="needs clips to calibrate on"):
         quantize(exported[0] / "model.xml", tmp_path / "model_int8.xml", [])
+
+
+def test_runtimes_that_come_and_go_leave_the_process_its_signals(exported):
+    """Each OpenVINO Core sets a signal stack; two that ended in the order they began would end the process here."""
+    code = f"""
+import gc, signal, subprocess
+from tdcnet.deploy.backends import OpenVINO
+signal.signal(signal.SIGCHLD, lambda *_: None)
+import faulthandler; faulthandler.enable()
+first = OpenVINO({str(exported[0])!r}); second = OpenVINO({str(exported[0])!r})
+del first; gc.collect(); del second; gc.collect()
+subprocess.run(["true"], check=True)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
