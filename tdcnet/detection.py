@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from tdcnet.data.clips import as_float
 from tdcnet.data.transforms import undo_letterbox
 from tdcnet.losses import DetectionLoss
 from tdcnet.metrics import DetectionMetrics, FrameCollector
@@ -93,8 +94,8 @@ class DetectionModule(pl.LightningModule):
     def inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Aligned and raw clips [B, C, T, H, W], float in [0, 1], from a batch's [B, T, H, W]; grey repeats to C."""
         channels = self.model.in_channels
-        aligned = _to_float(batch["aligned"])
-        frames = aligned if batch["aligned"] is batch["frames"] else _to_float(batch["frames"])
+        aligned = as_float(batch["aligned"])
+        frames = aligned if batch["aligned"] is batch["frames"] else as_float(batch["frames"])
         return tuple(x[:, None].expand(-1, channels, -1, -1, -1) for x in (aligned, frames))  # type: ignore[return-value]
 
     def forward(self, aligned: Tensor, frames: Tensor) -> Tensor:
@@ -213,7 +214,3 @@ class DetectionModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to rebuild the run; plain data only, so that ``weights_only`` loads it."""
         checkpoint["tdcnet"] = self.checkpoint_info
-
-
-def _to_float(clip: Tensor) -> Tensor:
-    return clip.float().div_(255) if clip.dtype == torch.uint8 else clip

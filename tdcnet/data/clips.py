@@ -380,11 +380,12 @@ def collate(samples: list[Sample | BadFrame]) -> dict[str, Any]:
     mixed = len({sample["frames"].dtype for sample in good}) > 1
     for key in ("frames", "aligned"):
         # default_collate stacks straight into shared memory when it runs in a worker.
-        batch[key] = default_collate([_as_float(sample[key]) if mixed else sample[key] for sample in good])
+        batch[key] = default_collate([as_float(sample[key]) if mixed else sample[key] for sample in good])
     if all(sample["aligned"] is sample["frames"] for sample in good):
         batch["aligned"] = batch["frames"]
     return batch
 
 
-def _as_float(clip: torch.Tensor) -> torch.Tensor:
+def as_float(clip: torch.Tensor) -> torch.Tensor:
+    """A clip in [0, 1]: uint8 is divided by 255, float32 is left as it is."""
     return clip.float().div_(255) if clip.dtype == torch.uint8 else clip

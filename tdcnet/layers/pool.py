@@ -15,8 +15,8 @@ from tdcnet.layers.conv import is_eager_on_cpu
 def max_pool_clip(x: Tensor) -> Tensor:
     """Max-pool 3x3x3 of stride 2 and padding 1: [B, C, T, H, W] -> [B, C, ceil(T/2), ceil(H/2), ceil(W/2)].
 
-    On a CPU it runs axis by axis on slices, which gives what ``max_pool3d`` gives, its gradient included, in a
-    fraction of the time (``scripts/benchmark.py``), and keeps a sixth of the bytes for the backward pass.
+    On a CPU it runs axis by axis on slices, which gives what ``max_pool3d`` gives, its gradient included, in less
+    time, and keeps two bits of choice a byte each for the backward pass instead of the input and 64-bit indices.
     """
     if not is_eager_on_cpu(x) or min(x.shape[2:]) < 1:
         return F.max_pool3d(x, 3, stride=2, padding=1)
