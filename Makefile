@@ -5,6 +5,8 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 # Seconds per test; a test that hangs is reported with its stack instead of blocking the run.
 TEST_TIMEOUT ?= 300
+# Tests at a time, each on one thread. Subprocesses that some of them start come on top.
+TEST_WORKERS ?= 2
 SLOW_TEST_TIMEOUT ?= 3600
 
 VENV := .venv
@@ -46,7 +48,7 @@ demo: $(STAMP) ## Train on made-up clips on the CPU, evaluate, and draw what is 
 
 .PHONY: test
 test: $(STAMP) ## Run the tests, without the slow ones (PYTEST_ARGS='-k name' to choose)
-	$(BIN)/python -m pytest --timeout=$(TEST_TIMEOUT) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal --timeout=$(TEST_TIMEOUT) $(PYTEST_ARGS)
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## Run the slow tests only

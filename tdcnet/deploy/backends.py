@@ -167,9 +167,11 @@ def read_info(path: str | os.PathLike[str]) -> Weights:
     """What ``config.json`` beside a graph tells about its network, without any weights.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if there is no such file, or no such path at all.
     """
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"ckpt_path is {path}, which does not exist; give the folder that stage=deploy wrote")
     config = (path if path.is_dir() else path.parent) / CONFIG
     if not config.is_file():
         raise FileNotFoundError(

@@ -155,7 +155,9 @@ def test_files_that_are_no_graphs_are_named(exported, tmp_path):
     with pytest.raises(CheckpointError, match=r"is a graph for another runtime.*add backend=openvino"):
         read_weights(folder / "model.xml")
     with pytest.raises(FileNotFoundError, match=r"no config.json at .*keep its files together"):
-        read_info(tmp_path / "model.onnx")
+        read_info(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"nothing\.onnx, which does not exist"):
+        read_info(tmp_path / "nothing.onnx")
     other = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 18]> g (float[N, 3] x) => (float[N, 3] y) { y = Relu(x) }'
     )
