@@ -31,8 +31,9 @@ def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     slices = x.unbind(2)
     outputs = []
     for t in frames:
-        y = F.conv2d(slices[0], weight[:, :, 2 - t], bias, 1, 1, groups=len(weight))
-        for s in frames[1:]:
+        first, *others = frames[max(0, t - 2) : t + 3]  # those within the kernel's reach
+        y = F.conv2d(slices[first], weight[:, :, first - t + 2], bias, 1, 1, groups=len(weight))
+        for s in others:
             y = y.add_(F.conv2d(slices[s], weight[:, :, s - t + 2], None, 1, 1, groups=len(weight)))
         outputs.append(y)
     return torch.stack(outputs, 2)

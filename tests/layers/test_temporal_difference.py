@@ -110,10 +110,11 @@ def test_stem_takes_its_statistics_from_the_input(frames, stride, kind):
 def test_temporal_conv_equals_conv3d(frames, stride, groups):
     torch.manual_seed(0)
     x = torch.rand(2, 6, frames, 7, 9, dtype=torch.float64)
-    weight = torch.rand(12, 6 // groups, 5, 3, 3, dtype=torch.float64)
-    bias = torch.rand(12, dtype=torch.float64)
-    expected = F.conv3d(x, weight, bias, stride, (2, 1, 1), groups=groups)
-    assert_close(temporal_conv3d(x, weight, bias, stride, groups), expected)
+    for out in (6, 12):
+        weight = torch.rand(out, 6 // groups, 5, 3, 3, dtype=torch.float64)
+        bias = torch.rand(out, dtype=torch.float64)
+        expected = F.conv3d(x, weight, bias, stride, (2, 1, 1), groups=groups)
+        assert_close(temporal_conv3d(x, weight, bias, stride, groups), expected)
 
 
 def test_temporal_conv3d_block_has_its_batch_norm():
