@@ -55,10 +55,13 @@ class Cost:
 
 
 def parts_of(model: Detector) -> list[str]:
-    """A detector's parts as names of sub-modules: backbones with their stems, scales of the fusion, neck and head."""
+    """A detector's parts as names of sub-modules: backbones with their stems, scales of the fusion, neck, head, ..."""
     scales = len(getattr(model.fusion, "scales", ()))
     names = [*(f"backbone_{stream}" for stream in STREAMS), *(f"fusion.scales.{i}" for i in range(scales))]
-    return [n for n in (*names, "neck", "head") if next(model.get_submodule(n).parameters(), None) is not None]
+    if "fused" in model.attention:
+        names += [f"attention.fused.{i}" for i in range(len(model.fusion.out_channels))]  # type: ignore[arg-type]
+    names += ["neck", *(["attention.neck"] if "neck" in model.attention else [])]
+    return [n for n in (*names, "head") if next(model.get_submodule(n).parameters(), None) is not None]
 
 
 @contextmanager

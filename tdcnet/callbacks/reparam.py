@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tdcnet.deploy.fold import is_deployed, largest_difference, reparameterize
 from tdcnet.deploy.weights import PREFIX, export
 from tdcnet.detection import DetectionModule
-from tdcnet.layers import RepConv3D
+from tdcnet.layers.stacked_branches import StackedBranches
 from tdcnet.models import Detector
 from tdcnet.results import write_atomically
 
@@ -139,7 +139,7 @@ Trained with `python train.py {" ".join(info.get("overrides", []))}`; figures on
 
 def _unfolded(model: nn.Module, aligned: Tensor, frames: Tensor) -> Tensor:
     """The trained network's output by its branches and batch norms, which eval mode would fold on the way."""
-    blocks = [m for m in model.modules() if isinstance(m, RepConv3D) and not m.is_deployed]
+    blocks = [m for m in model.modules() if isinstance(m, StackedBranches) and not m.is_deployed]
     try:
         for block in blocks:
             block.fold_in_eval = False

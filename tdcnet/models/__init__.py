@@ -2,6 +2,7 @@
 
 from tdcnet.models.csp_darknet import CSPDarknet
 from tdcnet.models.detector import Detector
+from tdcnet.models.fusion import ConcatFusion, DividedSpaceTimeFusion, SumFusion
 from tdcnet.models.head import DecoupledHead
 from tdcnet.models.neck import TopDownNeck
 from tdcnet.models.postprocess import postprocess
@@ -13,10 +14,13 @@ from tdcnet.models.tdcsta import TDCSTA
 __all__ = [
     "TDCSTA",
     "CSPDarknet",
+    "ConcatFusion",
     "DecoupledHead",
     "Detector",
+    "DividedSpaceTimeFusion",
     "ShuffleNet3D",
     "SingleStream",
+    "SumFusion",
     "TopDownNeck",
     "postprocess",
     "tdcnet",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,10 @@ MULTIPLE = 32
 
 STREAMS = ("tdc", "3d", "2d")
 """The backbones' names: of aligned frames by temporal differences, of frames as they are, of the newest frame."""
+
+
+PLACES = ("fused", "neck")
+"""Where attention may stand."""
 
 
 class NoBackbone(nn.Module):
@@ -43,9 +47,12 @@ class Detector(nn.Module):
         differences: the 2D backbone sees, beside the newest frame, its difference to each older aligned frame: C * T
             channels in all. What moves then reaches the features themselves; as published (False) it only steers the
             attention over features of the newest frame.
+        attention: makes, for so many channels, an operator that keeps the shape of [B, C, H, W], for instance
+            :class:`~tdcnet.layers.CBAM`; None for none.
+        attention_on: where it stands: on the three ``fused`` maps, on the ``neck``'s output, or both.
 
     Raises:
-        ValueError: if the parts' channels do not fit each other, or ``init`` is unknown.
+        ValueError: if the parts' channels do not fit each other, or ``init`` or a place of attention is unknown.
     """
 
     def __init__(
@@ -60,6 +67,8 @@ class Detector(nn.Module):
         num_frames: int = 5,
         init: str = "default",
         differences: bool = False,
+        attention: Callable[[int], nn.Module] | None = None,
+        attention_on: Sequence[str] = ("fused",),
     ) -> None:
         super().__init__()
         unused = NoBackbone(fusion.in_channels)  # type: ignore[arg-type]
@@ -86,6 +95,14 @@ class Detector(nn.Module):
             raise ValueError(f"the fusion gives {fusion.out_channels} channels, the neck takes {neck.in_channels}")
         if head.in_channels != neck.out_channels:
             raise ValueError(f"the neck gives {neck.out_channels} channels, the head takes {head.in_channels}")
+        self.attention = nn.ModuleDict()
+        if attention is not None:
+            if unknown := set(attention_on) - set(PLACES):
+                raise ValueError(f"attention_on names {', '.join(sorted(unknown))}; allowed are {', '.join(PLACES)}")
+            if "fused" in attention_on:
+                self.attention["fused"] = nn.ModuleList(attention(c) for c in fusion.out_channels)  # type: ignore
+            if "neck" in attention_on:
+                self.attention["neck"] = attention(neck.out_channels)  # type: ignore[arg-type]
         if init == "published":
             self.apply(_published_init)
             head.reset_prior()  # type: ignore[operator]
@@ -106,7 +123,12 @@ class Detector(nn.Module):
         self._check(aligned, frames)
         image = newest_and_differences(aligned) if self.differences else frames[:, :, -1]
         features = self.fusion(self.backbone_tdc(aligned), self.backbone_3d(frames), self.backbone_2d(image))
-        raw: Tensor = self.head(self.neck(features))
+        if "fused" in self.attention:
+            features = [attend(x) for attend, x in zip(self.attention["fused"], features, strict=True)]  # type: ignore
+        joined = self.neck(features)
+        if "neck" in self.attention:
+            joined = self.attention["neck"](joined)
+        raw: Tensor = self.head(joined)
         return raw
 
     def _check(self, aligned: Tensor, frames: Tensor) -> None:

@@ -19,6 +19,9 @@ from tdcnet.layers.temporal_conv import TemporalConv3d
 TemporalConv = Callable[..., nn.Module]
 """Called as ``conv(in_channels, out_channels, stride=..., groups=...)``; brings its own norm."""
 
+TemporalBlock = Callable[[int], nn.Module]
+"""Called with the channels of a stage; keeps a clip's shape."""
+
 pointwise = partial(ConvNormAct, kernel_size=1, dims=3, act=nn.ReLU)
 
 
@@ -65,6 +68,7 @@ class ShuffleNet3D(nn.Module):
         depths: blocks of each stage.
         temporal_conv: what is used for the stem and every depthwise convolution: :class:`TemporalConv3d` makes the 3D
             backbone, :class:`~tdcnet.layers.RepConv3D` the TDC backbone.
+        temporal_block: what follows each stage, for instance :class:`~tdcnet.layers.SIFA`; None for nothing.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class ShuffleNet3D(nn.Module):
         widths: Sequence[int] = (128, 256, 512),
         depths: Sequence[int] = (4, 8, 4),
         temporal_conv: TemporalConv = TemporalConv3d,
+        temporal_block: TemporalBlock | None = None,
     ) -> None:
         super().__init__()
         if len(widths) != 3 or len(depths) != 3 or any(w % 2 for w in widths):
@@ -83,8 +88,10 @@ class ShuffleNet3D(nn.Module):
         self.stages = nn.ModuleList()
         channels = stem_channels
         for width, depth in zip(widths, depths, strict=True):
-            blocks = [ShuffleBlock(channels, width, 2, temporal_conv)]
+            blocks: list[nn.Module] = [ShuffleBlock(channels, width, 2, temporal_conv)]
             blocks += [ShuffleBlock(width, width, 1, temporal_conv) for _ in range(depth - 1)]
+            if temporal_block is not None:
+                blocks.append(temporal_block(width))
             self.stages.append(nn.Sequential(*blocks))
             channels = width
 

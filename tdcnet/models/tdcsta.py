@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from tdcnet.layers.conv import Size3
 from tdcnet.layers.window_attention import CrossAttention3d, SelfAttention3d
 from tdcnet.layers.windows import WindowGrid
+from tdcnet.models.detector import STREAMS
 
 WINDOWS: tuple[Size3, ...] = ((2, 8, 8), (2, 4, 4), (2, 2, 2))
 
@@ -22,7 +23,8 @@ WINDOWS: tuple[Size3, ...] = ((2, 8, 8), (2, 4, 4), (2, 2, 2))
 class ScaleAttention(nn.Module):
     """TDCSTA at one scale: ``mean over time of CA(SA_q(TDC), SA_k(3D), SA_v(2D repeated over time))``.
 
-    ``[B, C, T, H, W]`` twice and ``[B, C, H, W]`` -> ``[B, C, H, W]``.
+    Query, key and value, each either [B, C, T, H, W] or, of one frame that is repeated over time, [B, C, H, W]; not all
+    of one frame -> [B, C, H, W].
     """
 
     def __init__(self, channels: int, window: Size3, num_heads: int, recompute: bool = False) -> None:
@@ -33,20 +35,23 @@ class ScaleAttention(nn.Module):
         self.value = SelfAttention3d(channels, window, num_heads)
         self.cross = CrossAttention3d(channels, window, num_heads)
 
-    def forward(self, tdc: Tensor, temporal: Tensor, spatial: Tensor) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         def run(part: nn.Module, *inputs: Any) -> Any:
             if self.recompute and torch.is_grad_enabled():
                 return checkpoint(part, *inputs, use_reentrant=False)
             return part(*inputs)
 
-        grid = WindowGrid.of(tdc.shape[2:], self.window)
-        q = run(self.query, grid.split(tdc.permute(0, 2, 3, 4, 1)), grid)  # [B * windows, N, C]
-        k = run(self.key, grid.split(temporal.permute(0, 2, 3, 4, 1)), grid)
-        frame = spatial.permute(0, 2, 3, 1)[:, None]  # [B, 1, H, W, C]
-        if grid.is_whole_in_time:
-            v = run(self.value, grid.first_frame().split(frame), grid, grid.size[0])
-        else:
-            v = run(self.value, grid.split(frame.expand(-1, grid.size[0], -1, -1, -1)), grid)
+        def attended(part: nn.Module, x: Tensor) -> Any:  # [B * windows, N, C]
+            if x.dim() == 5:
+                return run(part, grid.split(x.permute(0, 2, 3, 4, 1)), grid)
+            frame = x.permute(0, 2, 3, 1)[:, None]  # [B, 1, H, W, C]
+            if grid.is_whole_in_time:
+                return run(part, grid.first_frame().split(frame), grid, grid.size[0])
+            return run(part, grid.split(frame.expand(-1, grid.size[0], -1, -1, -1)), grid)
+
+        clip = next(x for x in (query, key, value) if x.dim() == 5)
+        grid = WindowGrid.of(clip.shape[2:], self.window)
+        q, k, v = (attended(*x) for x in ((self.query, query), (self.key, key), (self.value, value)))
         y = run(self.cross, q, k, v, grid)
         if grid.is_whole_in_time:
             y = y.unflatten(1, (grid.size[0], -1)).mean(1)
@@ -60,9 +65,14 @@ class TDCSTA(nn.Module):
     Args:
         channels: of each scale, the same in all three backbones.
         num_heads: of each scale; must divide its channels.
+        order: the streams that are query, key and value. What comes out is the value's, moved by what query and key
+            have in common. A stream may serve twice; one that does not serve is left out of the detector.
         windows: (t, h, w) of each scale, in positions of its map.
         recompute: keep only what goes into each attention, and compute it again in the backward pass: about half the
             memory of a training step for some more time (scripts/benchmark.py tells both).
+
+    Raises:
+        ValueError: if ``order`` is not three of the streams, or names ``2d`` alone, or heads do not divide channels.
     """
 
     def __init__(
@@ -71,8 +81,16 @@ class TDCSTA(nn.Module):
         num_heads: Sequence[int] = (4, 4, 4),
         windows: Sequence[Size3] = WINDOWS,
         recompute: bool = False,
+        order: Sequence[str] = STREAMS,
     ) -> None:
         super().__init__()
+        if len(order) != 3 or not set(order) <= set(STREAMS) or set(order) == {"2d"}:
+            raise ValueError(
+                f"order is {', '.join(order)}; query, key and value are each one of {', '.join(STREAMS)}, and not all "
+                "the newest frame"
+            )
+        self.order = tuple(order)
+        self.streams = tuple(s for s in STREAMS if s in order)
         self.in_channels = self.out_channels = tuple(channels)
         self.scales = nn.ModuleList(
             ScaleAttention(c, tuple(w), n, recompute)  # type: ignore[arg-type]
@@ -80,4 +98,5 @@ class TDCSTA(nn.Module):
         )
 
     def forward(self, tdc: list[Tensor], temporal: list[Tensor], spatial: list[Tensor]) -> list[Tensor]:
-        return [scale(*x) for scale, *x in zip(self.scales, tdc, temporal, spatial, strict=True)]
+        given = dict(zip(STREAMS, (tdc, temporal, spatial), strict=True))
+        return [scale(*x) for scale, *x in zip(self.scales, *(given[s] for s in self.order), strict=True)]
