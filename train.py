@@ -23,13 +23,13 @@ from rich.text import Text
 
 from tdcnet import stages
 from tdcnet.allocator import keep_freed_memory
-from tdcnet.baselines import DetectorsFailed
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.graph import ExportError
 from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.weights import CheckpointError
 from tdcnet.detection import NonFiniteLoss
+from tdcnet.runs import RunsFailed
 
 # Lightning's own affairs, or about settings that are meant.
 for message in (
@@ -41,7 +41,7 @@ for message in (
 
 # What a user can mend: told in one message. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (
-    *(DataError, CheckpointError, NonFiniteLoss, ReparamError, DetectorsFailed),
+    *(DataError, CheckpointError, NonFiniteLoss, ReparamError, RunsFailed),
     *(ExportError, MissingPackage, FileNotFoundError, ValueError),
 )
 

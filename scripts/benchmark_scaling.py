@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # scripts use each other; th
 
 from scripts.benchmark import MODELS, build
 from scripts.profile_model import Meter, Run, forward, training_step
+from tdcnet.allocator import keep_freed_memory
 from tdcnet.cost import kept
 from tdcnet.deploy.fold import reparameterize
 
@@ -72,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also writes the figures there")
     parser.add_argument("--plot", type=Path, help="also draws them there, as PNG, SVG or PDF")
     given = parser.parse_args(arguments)
+    keep_freed_memory()  # as train.py does
     torch.set_num_threads(given.threads)
     device = torch.device(given.device)
 

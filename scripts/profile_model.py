@@ -37,6 +37,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))  # scripts use each other; they are not a part of the package
 
 from scripts.benchmark import MODELS, SIZES, build
+from tdcnet.allocator import keep_freed_memory
 from tdcnet.cost import OTHER, Cost, count, following, parts_of
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.weights import CheckpointError, load_detector
@@ -69,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also writes the figures there")
     parser.add_argument("--budget", type=Path, help="only writes the counts of all variants there, nothing is timed")
     given = parser.parse_args(arguments)
+    keep_freed_memory()  # as train.py does
     torch.set_num_threads(given.threads)
     if given.budget:
         costs = {name: budget_of(name) for name in track(VARIANTS, "counting")}

@@ -261,7 +261,7 @@ def interval(
         figure: of outcomes and weights [S], such as ``lambda o, w: pd_at(o, 0.1, w)``.
     """
     values = np.array([figure(outcomes, w) for w in draws(len(outcomes.sequences), samples, seed)])
-    return _percentiles(values, level)
+    return percentiles(values, level)
 
 
 def paired_difference(
@@ -287,10 +287,11 @@ def paired_difference(
     ones = np.ones(len(first.sequences))
     drawn = draws(len(first.sequences), samples, seed)
     values = np.array([figure(first, w) - figure(second, w) for w in drawn])
-    return figure(first, ones) - figure(second, ones), *_percentiles(values, level)
+    return figure(first, ones) - figure(second, ones), *percentiles(values, level)
 
 
-def _percentiles(values: Floats, level: float) -> tuple[float, float]:
+def percentiles(values: Floats, level: float = 0.95) -> tuple[float, float]:
+    """The middle ``level`` of bootstrap values, those apart that are not finite."""
     values = values[np.isfinite(values)]
     if not len(values):
         return float("nan"), float("nan")

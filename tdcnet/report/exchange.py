@@ -107,6 +107,20 @@ def read_ground_truth(path: Path) -> Frames:
     )
 
 
+def read_sequences(path: Path) -> list[str]:
+    """The sequence of each frame of a ``ground_truth.json``, in the order of :func:`read_ground_truth`.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names = {video["id"]: str(video["name"]) for video in content["videos"]}
+        return [names[image["video_id"]] for image in content["images"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is no ground_truth.json of stage=eval ({error!r}). Evaluate again") from error
+
+
 def read_predictions(path: Path, frames: Frames, classes: Sequence[str]) -> Frames:
     """``frames`` with the detections of a COCO results file in place of their own.
 

@@ -13,12 +13,12 @@ import torch
 from torch.testing import assert_close
 
 from tdcnet import stages
-from tdcnet.baselines import DetectorsFailed
 from tdcnet.callbacks import Reparam
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.weights import CheckpointError, load_detector, read_weights
 from tdcnet.detection import NonFiniteLoss
+from tdcnet.runs import RunsFailed
 
 ROOT = Path(__file__).parents[2]
 
@@ -351,7 +351,7 @@ def test_baselines_are_runs_of_their_own(configure, tmp_path):
         }
         return stages.run(cfg, overrides)
 
-    with pytest.raises(DetectorsFailed, match=rf"1 of 2 detectors failed: net.*hydra\.run\.dir={output}"):
+    with pytest.raises(RunsFailed, match=rf"1 of 2 runs failed: net.*hydra\.run\.dir={output}"):
         baselines("model.backbone_2d.in_channels=3")
     first = (output / "hat" / "report.html").stat().st_mtime_ns
     _, result = baselines("seed=1")

@@ -1,0 +1,65 @@
+"""Sets finished runs side by side: figures with their intervals, parameters, GFLOPs and time, as table and plot.
+
+python scripts/compare_runs.py logs/ablation/branches/drone_ir/TIME                # what an ablation has so far
+python scripts/compare_runs.py logs/train/drone_ir/RUN1 logs/train/drone_ir/RUN2 --out compared --metric Pd@0.1
+
+Every finished run below the folders is a row, or several rows' worth of seeds one (NAME/seed0, NAME/seed1, ..). All
+must be of the same validation frames. Times are medians of rounds in which the networks take turns, on one clip, in
+deploy form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from tdcnet.comparison import FIGURES, add_costs, find_runs, read_entries, rows_of, table_of, write_comparison
+from tdcnet.data.errors import DataError
+from tdcnet.deploy.weights import CheckpointError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Reads, measures and tells; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, help="a run, or a folder with runs below it")
+    parser.add_argument(
+        "--first", metavar="NAME", help="the row that the others are compared with; the first unless given"
+    )
+    parser.add_argument("--metric", choices=FIGURES, default="AP50", help="in the plot")
+    parser.add_argument(
+        "--out", type=Path, help="folder for comparison.csv, .md and .png; the first folder unless given"
+    )
+    parser.add_argument("--title", default="")
+    parser.add_argument("--rounds", type=int, default=7, help="timed ones; 0 for no times")
+    parser.add_argument("--samples", type=int, default=1000, help="of the bootstrap")
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    try:
+        runs: dict[str, list[Path]] = {}
+        for folder in given.folders:
+            for name, found in find_runs(folder).items():
+                runs.setdefault(name, []).extend(found)
+        if given.first is not None:
+            if given.first not in runs:
+                parser.error(f"--first is {given.first}; there are {', '.join(runs)}")
+            runs = {given.first: runs.pop(given.first)} | runs
+        entries = read_entries(runs)
+        add_costs(entries, given.rounds)
+    except (DataError, CheckpointError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    rows = rows_of(entries, given.samples)
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    console.print(table_of(rows, given.title or ", ".join(map(str, given.folders))))
+    for path in write_comparison(given.out or given.folders[0], rows, given.metric, given.title):
+        console.print(f"[bold]{path}[/]", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""stage=ablation: variants of a network on one data set with one budget, each with several seeds, side by side.
+
+Each is a run of its own, see :mod:`tdcnet.runs`; the table is :mod:`tdcnet.comparison`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from tdcnet.comparison import add_costs, read_entries, rows_of, table_of, write_comparison
+from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.runs import RunsFailed, run_all
+from tdcnet.stages import Results
+
+
+def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
+    """Runs every variant of ``stage.runs`` with every seed of ``stage.seeds``, then compares them.
+
+    Raises:
+        ValueError: if a folder holds a run with other options.
+        RunsFailed: after the table of the others.
+    """
+    output = Path(cfg.paths.output_dir)
+    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
+    if datamodule.generate is not None:
+        datamodule.generate()
+    datamodule.setup("validate")  # a data set that is not there is told once, not by every run
+    runs = {
+        f"{name}/seed{seed}": [*own, "stage=train", f"seed={seed}"]
+        for seed in cfg.stage.seeds  # a comparison that is broken off has all variants, with fewer seeds
+        for name, own in cfg.stage.runs.items()
+    }
+    failed = run_all(runs, overrides, output)
+    finished = {
+        name: [output / name / f"seed{seed}" for seed in cfg.stage.seeds if f"{name}/seed{seed}" not in failed]
+        for name in cfg.stage.runs
+    }
+    entries = read_entries({name: folders for name, folders in finished.items() if folders})
+    results: Results = ({}, {})
+    if entries:
+        add_costs(entries)
+        rows = rows_of(entries)
+        title = f"{cfg.stage.table}: {cfg.dataset.name}"
+        Console().print(table_of(rows, title))
+        files = write_comparison(output, rows, cfg.stage.metric, title)
+        Console(soft_wrap=True).print(f"table and plot: [bold]{', '.join(map(str, files))}[/]", highlight=False)
+        results = {}, {"rows": rows, "files": files}
+    if failed:
+        raise RunsFailed.of(failed, runs, output)
+    return results

@@ -1,0 +1,255 @@
+"""Finished runs side by side: what each finds, how sure that is, and what it costs.
+
+Runs that differ only in their seed, ``NAME/seed0``, ``NAME/seed1``, .., are one row. Intervals are of a bootstrap over
+the validation sequences, the same draws for all rows; how far seeds lie apart is told beside them, because the one
+says nothing about the other.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
+from rich.table import Column, Table
+
+from tdcnet.cost import OTHER, count
+from tdcnet.data.errors import DataError
+from tdcnet.deploy.fold import reparameterize
+from tdcnet.deploy.weights import load_detector
+from tdcnet.metrics import DetectionMetrics
+from tdcnet.metrics.matching import Floats
+from tdcnet.metrics.outcomes import Outcomes, average_precision, draws, pd_at, percentiles
+from tdcnet.metrics.rules import iou
+from tdcnet.models import Detector
+from tdcnet.models.detector import MULTIPLE
+from tdcnet.report.exchange import read_ground_truth, read_predictions, read_sequences
+from tdcnet.results import write_atomically
+
+FIGURES: dict[str, Callable[[Outcomes, Floats], float]] = {
+    "AP50": average_precision,
+    "Pd@1": lambda outcomes, w: pd_at(outcomes, 1.0, w),
+    "Pd@0.1": lambda outcomes, w: pd_at(outcomes, 0.1, w),
+    "Pd@0.05": lambda outcomes, w: pd_at(outcomes, 0.05, w),
+}
+"""AP50 by overlap, the others by the run's own rule (centres within 3 px unless configured)."""
+SHOWN = ("AP50", "Pd@0.1")
+COLUMNS = (
+    *("run", "seeds"),
+    *(text for key in SHOWN for text in (key, "95 %", "seeds")),
+    *("M", "GFLOPs", "ms"),
+)
+NOTE = (
+    "Percent, means of the seeds. 95 %: bootstrap over sequences; seeds: least and most of single runs. M: millions of "
+    "parameters; M, GFLOPs and ms of the deploy form on one clip."
+)
+SEED = re.compile(r"seed\d+")
+Row = dict[str, Any]
+
+
+@dataclass
+class Entry:
+    """A row: the runs of one configuration, one for each seed.
+
+    Attributes:
+        folders: of the runs.
+        outcomes: of each run, matched by figure.
+        parameters, gflops, milliseconds: of the deploy form on one clip; None for a detector without learning.
+    """
+
+    name: str
+    folders: list[Path] = field(default_factory=list)
+    outcomes: list[dict[str, Outcomes]] = field(default_factory=list)
+    parameters: int | None = None
+    gflops: float | None = None
+    milliseconds: float | None = None
+
+
+def find_runs(folder: Path) -> dict[str, list[Path]]:
+    """Finished runs below a folder, those of different seeds together: name -> folders.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    found: dict[str, list[Path]] = {}
+    for config in sorted(folder.glob("**/.hydra/config.yaml")):
+        run = config.parents[1]
+        if all((run / name).is_file() for name in ("predictions.json", "ground_truth.json")):
+            parts = [p for p in run.relative_to(folder).parts if not SEED.fullmatch(p)]
+            found.setdefault("/".join(parts) or folder.resolve().name, []).append(run)
+    if not found:
+        raise FileNotFoundError(
+            f"no finished run below {folder}: one has .hydra/config.yaml, predictions.json and ground_truth.json "
+            "(stage=train and stage=eval write them unless stage.report=false)"
+        )
+    return found
+
+
+def read_entries(runs: dict[str, list[Path]]) -> list[Entry]:
+    """The rows of these runs, without times.
+
+    Raises:
+        DataError: if a run is of other frames than the first, or its files are damaged.
+    """
+    entries = []
+    first: tuple[Path, Any, list[str]] | None = None
+    for name, folders in runs.items():
+        entry = Entry(name)
+        for folder in folders:
+            frames = read_ground_truth(folder / "ground_truth.json")
+            sequences = read_sequences(folder / "ground_truth.json")
+            first = first or (folder, frames, sequences)
+            if sequences != first[2] or not np.array_equal(frames.target_boxes, first[1].target_boxes):
+                raise DataError(f"{folder} was evaluated on other frames than {first[0]}; compare runs of one data set")
+            cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
+            assert isinstance(cfg, DictConfig)
+            found = read_predictions(folder / "predictions.json", frames, list(cfg.dataset.classes))
+            metrics: DetectionMetrics = instantiate(OmegaConf.to_container(cfg.module.metrics), _convert_="all")
+            near = Outcomes.of(found, sequences, {}, metrics.rule, metrics.within_class)
+            over = Outcomes.of(found, sequences, {}, iou(0.5), within_class=True)
+            entry.outcomes.append({key: over if key == "AP50" else near for key in FIGURES})
+            entry.folders.append(folder)
+        entries.append(entry)
+    return entries
+
+
+def add_costs(entries: Sequence[Entry], rounds: int = 7) -> None:
+    """Counts each network's parameters and GFLOPs in deploy form, and times it on one clip of its validation size.
+
+    The networks take turns, round by round; the median is told. Detectors without a checkpoint keep None.
+
+    Args:
+        rounds: timed ones, after one that warms up; 0 for no times.
+    """
+    timed: list[tuple[Entry, Detector, torch.Tensor, list[float]]] = []
+    for entry in entries:
+        cfg = OmegaConf.load(entry.folders[0] / ".hydra" / "config.yaml")
+        own = entry.folders[0] / "checkpoints" / "best.ckpt"
+        checkpoint = own if own.is_file() else cfg.ckpt_path
+        if checkpoint is None or not Path(checkpoint).exists():
+            continue
+        deployed = reparameterize(load_detector(checkpoint))
+        size = [-(-n // MULTIPLE) * MULTIPLE for n in cfg.dataset.size]
+        clip = torch.rand(1, deployed.in_channels, cfg.dataset.num_frames, *size)
+        with torch.inference_mode():
+            cost = count(deployed, lambda net=deployed, x=clip: net(x, x))[OTHER]  # type: ignore[misc]
+        entry.parameters, entry.gflops = cost.parameters, cost.flops / 1e9
+        timed.append((entry, deployed, clip, []))
+    for i in range(rounds + 1 if rounds else 0):
+        for _, deployed, clip, seconds in timed:
+            start = time.perf_counter()
+            with torch.inference_mode():
+                deployed(clip, clip)
+            if i:
+                seconds.append(time.perf_counter() - start)
+    for entry, _, _, seconds in timed:
+        entry.milliseconds = 1e3 * statistics.median(seconds) if seconds else None
+
+
+def rows_of(entries: Sequence[Entry], samples: int = 1000) -> list[Row]:
+    """Figures, intervals and costs of each row.
+
+    Of several seeds a figure is the mean, ``least`` and ``most`` are those of single runs; ``low`` and ``high`` are the
+    95 % interval of the mean over the drawn sequences, ``to first`` its difference to the first row's, with an interval
+    of its own.
+    """
+    first = entries[0].outcomes[0]["AP50"]
+    weights = draws(len(first.sequences), samples)
+    ones = np.ones(len(first.sequences))
+    rows: list[Row] = []
+    reference: dict[str, tuple[float, Floats]] = {}
+    for entry in entries:
+        row: Row = {"name": entry.name, "seeds": len(entry.folders)}
+        for key, figure in FIGURES.items():
+            each = [figure(outcomes[key], ones) for outcomes in entry.outcomes]
+            drawn = np.mean([[figure(outcomes[key], w) for w in weights] for outcomes in entry.outcomes], axis=0)
+            value = float(np.mean(each))
+            known, known_drawn = reference.setdefault(key, (value, drawn))
+            row |= {key: value, f"{key} least": min(each), f"{key} most": max(each)}
+            row[f"{key} low"], row[f"{key} high"] = percentiles(drawn)
+            row[f"{key} to first"] = value - known
+            row[f"{key} to first low"], row[f"{key} to first high"] = percentiles(drawn - known_drawn)
+        row |= {"parameters": entry.parameters, "GFLOPs": entry.gflops, "ms": entry.milliseconds}
+        rows.append(row)
+    return rows
+
+
+def table_of(rows: Sequence[Row], title: str) -> Table:
+    """For the terminal."""
+    table = Table(Column("run", overflow="fold"), title=title, caption=NOTE, caption_justify="left")
+    for column in COLUMNS[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """The same table for a document."""
+    lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *map(_cells, rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{NOTE}\n"
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """All figures."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def plot_of(rows: Sequence[Row], metric: str, title: str) -> Figure:
+    """``metric`` with its interval over GFLOPs and, where measured, over milliseconds."""
+    costs = [c for c in ("GFLOPs", "ms") if any(row[c] is not None for row in rows)]
+    figure = Figure(figsize=(6.2 * len(costs), 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = np.atleast_1d(figure.subplots(1, len(costs), sharey=True))
+    for panel, cost in zip(panels, costs, strict=True):
+        for i, row in enumerate(row for row in rows if row[cost] is not None):
+            low, high = row[f"{metric} low"], row[f"{metric} high"]
+            colour, marker = f"C{i % 10}", "osD^v<>PX*"[i // 10 % 10]
+            panel.plot([row[cost]] * 2, [low, high], color=colour, alpha=0.35, lw=3, solid_capstyle="butt")
+            panel.plot([row[cost]], [row[metric]], marker, color=colour, label=row["name"])
+        panel.set_xlabel({"GFLOPs": "GFLOPs of one clip, deploy form", "ms": "ms for one clip, deploy form"}[cost])
+        panel.grid(color="0.9")
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel(f"{metric}, bar: 95 % over sequences")
+    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def write_comparison(folder: Path, rows: Sequence[Row], metric: str, title: str) -> list[Path]:
+    """Writes ``comparison.csv``, ``.md`` and, where costs are known, ``.png`` to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {"csv": as_csv(rows).encode(), "md": as_markdown(rows).encode()}
+    if any(row["GFLOPs"] is not None for row in rows):
+        picture = io.BytesIO()
+        plot_of(rows, metric, title).savefig(picture, format="png", dpi=120)
+        contents["png"] = picture.getvalue()
+    return [write_atomically(folder / f"comparison.{kind}", data) for kind, data in contents.items()]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    cells = [str(row["name"]), str(row["seeds"])]
+    for key in SHOWN:
+        value, low, high, least, most = (100 * row[f"{key}{x}"] for x in ("", " low", " high", " least", " most"))
+        cells += [f"{value:.1f}", f"{low:.0f}..{high:.0f}", f"{least:.1f}..{most:.1f}" if row["seeds"] > 1 else ""]
+    cells.append("" if row["parameters"] is None else f"{row['parameters'] / 1e6:.2f}")
+    cells.append("" if row["GFLOPs"] is None else f"{row['GFLOPs']:.2f}")
+    cells.append("" if row["ms"] is None else f"{row['ms']:.0f}")
+    return tuple(cells)

@@ -1,0 +1,76 @@
+"""Several runs with one budget, each in a process of its own: one that fails takes nothing with it, and what was broken
+off is taken up where it stopped."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from tdcnet.stages import merge_overrides, override_key
+
+log = logging.getLogger(__name__)
+
+APP = Path(__file__).parents[1] / "train.py"
+
+
+class RunsFailed(RuntimeError):
+    """Some of several runs came to no end; what the others gave is there."""
+
+    @classmethod
+    def of(cls, failed: Sequence[str], runs: Mapping[str, object], output: Path) -> RunsFailed:
+        """With a message on what to do."""
+        return cls(
+            f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}. Mend the cause and give the same command "
+            f"with hydra.run.dir={output}: only these run again"
+        )
+
+
+def run_all(runs: Mapping[str, Sequence[str]], overrides: Sequence[str], output: Path) -> list[str]:
+    """Runs what is not done yet, each in a folder of its name below ``output``.
+
+    Args:
+        runs: what each adds to the overrides of this command line.
+
+    Returns:
+        Names of those that failed.
+
+    Raises:
+        ValueError: if a folder holds a run with other options.
+    """
+    failed = []
+    for name, own in runs.items():
+        given = merge_overrides(_without_parts_of(overrides, own), own, without=("stage", "hydra", "ckpt_path"))
+        if _done(output / name, given):
+            log.info("%s: done before, in %s", name, output / name)
+            continue
+        Console().rule(f"{name}: {' '.join(own)}")
+        if subprocess.run([sys.executable, str(APP), *given, f"hydra.run.dir={output / name}"], check=False).returncode:
+            log.error("%s failed; what it said is above and in %s", name, output / name)
+            failed.append(name)
+    return failed
+
+
+def _without_parts_of(overrides: Sequence[str], own: Sequence[str]) -> list[str]:
+    """The overrides less what they set inside groups that ``own`` chooses anew (another model has other parts), and
+    less the folder, as each run has its own."""
+    parts = tuple(f"{override_key(o)}{mark}" for o in own for mark in "./")
+    return [o for o in overrides if not override_key(o).startswith((*parts, "paths.output_dir"))]
+
+
+def _done(folder: Path, overrides: Sequence[str]) -> bool:
+    """Whether the run with these overrides came to its end there: its report is what it writes last."""
+    if not (folder / "report.html").is_file():
+        return False
+    before = list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+    if before != list(overrides):
+        raise ValueError(
+            f"{folder} holds a run with other options: {' '.join(map(str, before))}, now {' '.join(overrides)}. "
+            "Give the same ones, or another hydra.run.dir"
+        )
+    return True
