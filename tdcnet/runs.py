@@ -11,6 +11,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 from rich.console import Console
+from rich.text import Text
 
 from tdcnet.stages import merge_overrides, override_key
 
@@ -49,7 +50,7 @@ def run_all(runs: Mapping[str, Sequence[str]], overrides: Sequence[str], output:
         if _done(output / name, given):
             log.info("%s: done before, in %s", name, output / name)
             continue
-        Console().rule(f"{name}: {' '.join(own)}")
+        Console().rule(Text(f"{name}: {' '.join(own)}"))
         if subprocess.run([sys.executable, str(APP), *given, f"hydra.run.dir={output / name}"], check=False).returncode:
             log.error("%s failed; what it said is above and in %s", name, output / name)
             failed.append(name)

@@ -126,8 +126,12 @@ def test_plain_difference_subtracts_the_frame_before(stride, groups):
     x = torch.rand(2, 4, 5, 7, 9)
     before = torch.cat((torch.zeros_like(x[:, :, :1]), x[:, :, :-1]), dim=2)
     step = (stride,) * 3 if isinstance(stride, int) else stride
-    y = F.conv3d(x - before, block.weight[:, :, None], None, step, (0, 1, 1), groups=groups)
-    assert_close(block(x), F.relu(block.norm(y)), atol=1e-5, rtol=1e-5)
+    y = F.conv3d(x - before, block.conv.conv.weight[:, :, None], None, step, (0, 1, 1), groups=groups)
+    norm = block.conv.norm
+    y = F.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    assert_close(block(x), F.relu(y), atol=1e-5, rtol=1e-5)
+    block.conv.fold()
+    assert_close(block(x), F.relu(y), atol=1e-5, rtol=1e-5)
 
 
 def test_difference_plus_conv3d_is_the_sum_of_both():
@@ -146,10 +150,9 @@ def test_difference_plus_conv3d_is_the_sum_of_both():
     assert_close(block(x), F.relu(expected), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [PlainDifferenceConv3d, DifferencePlusConv3d])
-def test_folding_keeps_the_output(kind):
+def test_folding_keeps_the_output():
     torch.manual_seed(0)
-    block = randomise_norms(kind(4, 8, 2, 4)).eval()
+    block = randomise_norms(DifferencePlusConv3d(4, 8, 2, 4)).eval()
     folded = copy.deepcopy(block)
     folded.fold()
     folded.fold()  # once more does nothing

@@ -76,7 +76,7 @@ def test_size_of_each_variant(build, millions):
     assert sum(p.numel() for p in build().parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
 
 
-@pytest.mark.parametrize("frames", [1, 2, 3, 7])
+@pytest.mark.parametrize("frames", [1, 2, 3, 7, 13])
 @pytest.mark.parametrize("size", [(32, 64), (96, 32)])
 @torch.no_grad()
 def test_any_number_of_frames_and_any_multiple_of_32(frames, size):
