@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from tdcnet.comparison import FIGURES, add_costs, find_runs, read_entries, rows_of, table_of, write_comparison
+from tdcnet.allocator import keep_freed_memory
+from tdcnet.comparison import FIGURES, add_costs, find_runs, read_entries, rows_of, tables_of, write_comparison
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.weights import CheckpointError
 
@@ -38,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=1000, help="of the bootstrap")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
+    keep_freed_memory()  # as train.py does
     torch.set_num_threads(given.threads)
     try:
         runs: dict[str, list[Path]] = {}
@@ -55,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     rows = rows_of(entries, given.samples)
     console = Console(width=None if sys.stdout.isatty() else 150)
-    console.print(table_of(rows, given.title or ", ".join(map(str, given.folders))))
+    console.print(*tables_of(rows, given.title or ", ".join(map(str, given.folders))))
     for path in write_comparison(given.out or given.folders[0], rows, given.metric, given.title):
         console.print(f"[bold]{path}[/]", highlight=False)
     return 0

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from tdcnet.comparison import add_costs, read_entries, rows_of, table_of, write_comparison
+from tdcnet.comparison import add_costs, read_entries, rows_of, tables_of, write_comparison
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.runs import RunsFailed, run_all
 from tdcnet.stages import Results
@@ -22,7 +22,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     """Runs every variant of ``stage.runs`` with every seed of ``stage.seeds``, then compares them.
 
     Raises:
-        ValueError: if a folder holds a run with other options.
+        ValueError: if a folder holds a run with other options, or ``stage.only`` names a row that is not there.
         RunsFailed: after the table of the others.
     """
     output = Path(cfg.paths.output_dir)
@@ -30,15 +30,19 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     if datamodule.generate is not None:
         datamodule.generate()
     datamodule.setup("validate")  # a data set that is not there is told once, not by every run
+    names = list(cfg.stage.only or cfg.stage.runs)
+    if unknown := set(names) - set(cfg.stage.runs):
+        rows = ", ".join(cfg.stage.runs)
+        raise ValueError(f"stage.only names {', '.join(sorted(unknown))}; {cfg.stage.table} has {rows}")
     runs = {
-        f"{name}/seed{seed}": [*own, "stage=train", f"seed={seed}"]
+        f"{name}/seed{seed}": [*cfg.stage.runs[name], "stage=train", f"seed={seed}"]
         for seed in cfg.stage.seeds  # a comparison that is broken off has all variants, with fewer seeds
-        for name, own in cfg.stage.runs.items()
+        for name in names
     }
     failed = run_all(runs, overrides, output)
     finished = {
         name: [output / name / f"seed{seed}" for seed in cfg.stage.seeds if f"{name}/seed{seed}" not in failed]
-        for name in cfg.stage.runs
+        for name in names
     }
     entries = read_entries({name: folders for name, folders in finished.items() if folders})
     results: Results = ({}, {})
@@ -46,7 +50,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         add_costs(entries)
         rows = rows_of(entries)
         title = f"{cfg.stage.table}: {cfg.dataset.name}"
-        Console().print(table_of(rows, title))
+        Console().print(*tables_of(rows, title))
         files = write_comparison(output, rows, cfg.stage.metric, title)
         Console(soft_wrap=True).print(f"table and plot: [bold]{', '.join(map(str, files))}[/]", highlight=False)
         results = {}, {"rows": rows, "files": files}

@@ -12,7 +12,7 @@ import io
 import re
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ FIGURES: dict[str, Callable[[Outcomes, Floats], float]] = {
 """AP50 by overlap, the others by the run's own rule (centres within 3 px unless configured)."""
 SHOWN = ("AP50", "Pd@0.1")
 COLUMNS = (
-    *("run", "seeds"),
+    *("run", "runs"),
     *(text for key in SHOWN for text in (key, "95 %", "seeds")),
     *("M", "GFLOPs", "ms"),
 )
@@ -55,6 +55,8 @@ NOTE = (
     "Percent, means of the seeds. 95 %: bootstrap over sequences; seeds: least and most of single runs. M: millions of "
     "parameters; M, GFLOPs and ms of the deploy form on one clip."
 )
+DIFFERENCES = ("run", *(text for key in SHOWN for text in (key, "95 %")))
+"""Columns of the second table: by how much each row differs from the first."""
 SEED = re.compile(r"seed\d+")
 Row = dict[str, Any]
 
@@ -186,20 +188,25 @@ def rows_of(entries: Sequence[Entry], samples: int = 1000) -> list[Row]:
     return rows
 
 
-def table_of(rows: Sequence[Row], title: str) -> Table:
-    """For the terminal."""
-    table = Table(Column("run", overflow="fold"), title=title, caption=NOTE, caption_justify="left")
-    for column in COLUMNS[1:]:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*_cells(row))
-    return table
+def tables_of(rows: Sequence[Row], title: str) -> Iterator[Table]:
+    """For the terminal: figures and costs, and, of several rows, their differences to the first."""
+    for header, lines, heading, note in _tables(rows):
+        table = Table(Column("run", overflow="fold"), title=heading or title, caption=note, caption_justify="left")
+        for column in header[1:]:
+            table.add_column(column, justify="right", no_wrap=True)
+        for line in lines:
+            table.add_row(*line)
+        yield table
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The same table for a document."""
-    lines = [COLUMNS, ("---", *["---:"] * (len(COLUMNS) - 1)), *map(_cells, rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{NOTE}\n"
+    """The same tables for a document."""
+    text = ""
+    for header, lines, heading, note in _tables(rows):
+        table = [header, ("---", *["---:"] * (len(header) - 1)), *lines]
+        text += f"{heading}:\n\n" if heading else ""
+        text += "".join(f"| {' | '.join(line)} |\n" for line in table) + f"\n{note}\n\n"
+    return text.rstrip("\n") + "\n"
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -242,6 +249,22 @@ def write_comparison(folder: Path, rows: Sequence[Row], metric: str, title: str)
         plot_of(rows, metric, title).savefig(picture, format="png", dpi=120)
         contents["png"] = picture.getvalue()
     return [write_atomically(folder / f"comparison.{kind}", data) for kind, data in contents.items()]
+
+
+def _tables(rows: Sequence[Row]) -> Iterator[tuple[Sequence[str], list[tuple[str, ...]], str, str]]:
+    """Header, lines, heading and note of each table."""
+    yield COLUMNS, [_cells(row) for row in rows], "", NOTE
+    if len(rows) > 1:
+        note = "Points of a percent; 95 %: bootstrap over sequences, the same draws for both."
+        yield DIFFERENCES, [_differences(row) for row in rows[1:]], f"Difference to {rows[0]['name']}", note
+
+
+def _differences(row: Row) -> tuple[str, ...]:
+    cells = [str(row["name"])]
+    for key in SHOWN:
+        value, low, high = (100 * row[f"{key} to first{x}"] for x in ("", " low", " high"))
+        cells += [f"{value:+.1f}", f"{low:+.1f}..{high:+.1f}"]
+    return tuple(cells)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -125,7 +125,8 @@ def test_script_writes_table_and_plot(tmp_path, network, capsys):
     assert [row["name"] for row in rows] == ["SML", "S", "elsewhere"]
     assert float(rows[1]["Pd@1 to first"]) == pytest.approx(0.1)
     assert rows[0]["GFLOPs"] == rows[1]["GFLOPs"] != "" == rows[2]["GFLOPs"]
-    assert (out / "comparison.md").read_text().count("\n") == 7
+    page = (out / "comparison.md").read_text()
+    assert page.count("| S |") == 2 and "Difference to SML" in page and "| S | +9.9 |" in page and "+10.0" in page
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -163,10 +164,13 @@ def test_an_ablation_is_a_run_for_each_variant_and_seed(tmp_path, monkeypatch):
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         given = ["+experiment=ablation/branches", "dataset=synthetic", f"paths.output_dir={tmp_path}"]
         cfg = compose("config", overrides=given)
-    cfg.stage.runs = {name: cfg.stage.runs[name] for name in ("SML", "S", "M")}
+    cfg.stage.only = ["SML", "S", "M"]
     with pytest.raises(RunsFailed, match=rf"1 of 6 runs failed: M/seed1\..*hydra\.run\.dir={tmp_path}"):
         ablation.run(cfg, given)
     assert list(started) == [f"{name}/seed{seed}" for seed in (0, 1) for name in ("SML", "S", "M")]
     assert started["S/seed1"] == ["model.backbone_tdc.temporal_conv.branches=[short]", "stage=train", "seed=1"]
+    cfg.stage.only = ["SML", "XL"]
+    with pytest.raises(ValueError, match=r"stage\.only names XL; branches has SML, S, M, L, SM"):
+        ablation.run(cfg, given)
     with (tmp_path / "comparison.csv").open() as file:
         assert [(row["name"], row["seeds"]) for row in csv.DictReader(file)] == [("SML", "2"), ("S", "2"), ("M", "1")]
