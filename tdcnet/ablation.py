@@ -32,8 +32,8 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     datamodule.setup("validate")  # a data set that is not there is told once, not by every run
     names = list(cfg.stage.only or cfg.stage.runs)
     if unknown := set(names) - set(cfg.stage.runs):
-        rows = ", ".join(cfg.stage.runs)
-        raise ValueError(f"stage.only names {', '.join(sorted(unknown))}; {cfg.stage.table} has {rows}")
+        known = ", ".join(cfg.stage.runs)
+        raise ValueError(f"stage.only names {', '.join(sorted(unknown))}; {cfg.stage.table} has {known}")
     runs = {
         f"{name}/seed{seed}": [*cfg.stage.runs[name], "stage=train", f"seed={seed}"]
         for seed in cfg.stage.seeds  # a comparison that is broken off has all variants, with fewer seeds
