@@ -68,10 +68,10 @@ def _done(folder: Path, overrides: Sequence[str]) -> bool:
     """Whether the run with these overrides came to its end there: its report is what it writes last."""
     if not (folder / "report.html").is_file():
         return False
-    before = list(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-    if before != list(overrides):
+    before = [str(o) for o in OmegaConf.load(folder / ".hydra" / "overrides.yaml")]
+    if sorted(before) != sorted(overrides):
         raise ValueError(
-            f"{folder} holds a run with other options: {' '.join(map(str, before))}, now {' '.join(overrides)}. "
+            f"{folder} holds a run with other options: {' '.join(before)}, now {' '.join(overrides)}. "
             "Give the same ones, or another hydra.run.dir"
         )
     return True
