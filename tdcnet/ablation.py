@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
 from tdcnet.comparison import add_costs, read_entries, rows_of, tables_of, write_comparison
-from tdcnet.data.datamodule import ClipDataModule
-from tdcnet.runs import RunsFailed, run_all
+from tdcnet.runs import RunsFailed, data_of, run_all
 from tdcnet.stages import Results
 
 
@@ -26,10 +24,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         RunsFailed: after the table of the others.
     """
     output = Path(cfg.paths.output_dir)
-    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
-    if datamodule.generate is not None:
-        datamodule.generate()
-    datamodule.setup("validate")  # a data set that is not there is told once, not by every run
+    data_of(cfg)
     names = list(cfg.stage.only or cfg.stage.runs)
     if unknown := set(names) - set(cfg.stage.runs):
         known = ", ".join(cfg.stage.runs)

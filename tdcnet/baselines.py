@@ -17,7 +17,7 @@ from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.metrics import DetectionMetrics
 from tdcnet.report import Run, write_report
 from tdcnet.report.exchange import read_ground_truth, read_predictions
-from tdcnet.runs import RunsFailed, run_all
+from tdcnet.runs import RunsFailed, data_of, run_all
 from tdcnet.stages import Results, command_line
 
 SHOWN = ("AP50", "AP", "Pd@1", "Pd@0.1", "Pd@0.05")
@@ -31,10 +31,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         RunsFailed: after the report on the others.
     """
     output = Path(cfg.paths.output_dir)
-    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
-    if datamodule.generate is not None:
-        datamodule.generate()
-    datamodule.setup("validate")  # a data set that is not there is told once, not by every detector
+    datamodule = data_of(cfg)
     failed = run_all(cfg.stage.detectors, overrides, output)
     finished = [name for name in cfg.stage.detectors if name not in failed]
     results = _compare(cfg, overrides, output, finished, datamodule) if finished else ({}, {})

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
+from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.stages import merge_overrides, override_key
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,15 @@ class RunsFailed(RuntimeError):
             f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}. Mend the cause and give the same command "
             f"with hydra.run.dir={output}: only these run again"
         )
+
+
+def data_of(cfg: DictConfig) -> ClipDataModule:
+    """The configured data set, ready for validation: one that is not there is told once, not by every run."""
+    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
+    if datamodule.generate is not None:
+        datamodule.generate()
+    datamodule.setup("validate")
+    return datamodule
 
 
 def run_all(runs: Mapping[str, Sequence[str]], overrides: Sequence[str], output: Path) -> list[str]:

@@ -157,9 +157,7 @@ def test_an_ablation_is_a_run_for_each_variant_and_seed(tmp_path, monkeypatch):
         return ["M/seed1"]
 
     monkeypatch.setattr(ablation, "run_all", run_all)
-    monkeypatch.setattr(
-        ablation, "instantiate", lambda *_, **__: type("Data", (), {"generate": None, "setup": print})()
-    )
+    monkeypatch.setattr(ablation, "data_of", lambda cfg: None)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         given = ["+experiment=ablation/branches", "dataset=synthetic", f"paths.output_dir={tmp_path}"]
