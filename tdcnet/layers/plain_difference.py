@@ -35,7 +35,7 @@ class PlainDifferenceConv3d(nn.Module):
         before = F.pad(x, (0, 0, 0, 0, 1, 0))[:, :, :-1]
         change = (x - before)[:, :, :: self.step].transpose(1, 2)  # [B, T', C, H, W]
         y = F.relu(self.conv(change.flatten(0, 1)))
-        return y.unflatten(0, change.shape[:2]).transpose(1, 2)
+        return y.unflatten(0, (-1, change.shape[1])).transpose(1, 2)
 
 
 class DifferencePlusConv3d(StackedBranches):

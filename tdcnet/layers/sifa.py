@@ -50,7 +50,7 @@ class SIFA(nn.Module):
         older, newer, moved = (y.transpose(1, 2).flatten(0, 1) for y in (older, newer, moved))  # [B * (T - 1), ...]
         around = self._sample(newer, moved)  # [B * (T - 1), C, K^2, H, W]
         alike = (older[:, :, None] * around).mean(1, keepdim=True)
-        found = (alike * around).sum(2).unflatten(0, (len(x), -1)).transpose(1, 2)
+        found = (alike * around).sum(2).unflatten(0, (-1, x.shape[2] - 1)).transpose(1, 2)
         return x + F.pad(found, (0, 0, 0, 0, 0, 1))
 
     def _sample(self, frames: Tensor, moved: Tensor) -> Tensor:

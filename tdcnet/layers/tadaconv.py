@@ -118,7 +118,7 @@ class TAdaConv2dV2(nn.Module):
 
     def _per_frame(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv(x.transpose(1, 2).flatten(0, 1))
-        return y.unflatten(0, (len(x), -1)).transpose(1, 2)
+        return y.unflatten(0, (-1, x.shape[2])).transpose(1, 2)
 
 
 class TAdaConvBlock(nn.Module):
