@@ -219,35 +219,38 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def plot_of(rows: Sequence[Row], metric: str, title: str) -> Figure:
-    """``metric`` with its interval over GFLOPs and, where measured, over milliseconds."""
+    """``metric`` of each row with its interval and single runs; beside it over GFLOPs and milliseconds, where known."""
     costs = [c for c in ("GFLOPs", "ms") if any(row[c] is not None for row in rows)]
-    figure = Figure(figsize=(6.2 * len(costs), 4.6), layout="constrained")
+    height = max(3.2, 0.32 * len(rows) + 1.2)
+    figure = Figure(figsize=(6.0 + 3.6 * len(costs), height), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = np.atleast_1d(figure.subplots(1, len(costs), sharey=True))
-    for panel, cost in zip(panels, costs, strict=True):
-        for i, row in enumerate(row for row in rows if row[cost] is not None):
-            low, high = row[f"{metric} low"], row[f"{metric} high"]
-            colour, marker = f"C{i % 10}", "osD^v<>PX*"[i // 10 % 10]
-            panel.plot([row[cost]] * 2, [low, high], color=colour, alpha=0.35, lw=3, solid_capstyle="butt")
-            panel.plot([row[cost]], [row[metric]], marker, color=colour, label=row["name"])
-        panel.set_xlabel({"GFLOPs": "GFLOPs of one clip, deploy form", "ms": "ms for one clip, deploy form"}[cost])
+    figure.suptitle(title, fontsize="medium")
+    first, *others = np.atleast_1d(figure.subplots(1, 1 + len(costs), width_ratios=[1.6] + [1.0] * len(costs)))
+    for i, row in enumerate(rows):
+        colour, marker = f"C{i % 10}", "osD^v<>PX*"[i // 10 % 10]
+        first.plot([row[f"{metric} low"], row[f"{metric} high"]], [i, i], color=colour, alpha=0.35, lw=6)
+        first.plot([row[f"{metric} least"], row[f"{metric} most"]], [i, i], "|", color=colour, ms=11)
+        first.plot([row[metric]], [i], marker, color=colour)
+        for panel, cost in zip(others, costs, strict=True):
+            if row[cost] is not None:
+                panel.plot([row[cost]], [row[metric]], marker, color=colour)
+    first.set(yticks=range(len(rows)), yticklabels=[row["name"] for row in rows], ylim=(len(rows) - 0.5, -0.5))
+    first.set_xlabel(f"{metric}: mean, least and most of the seeds; bar: 95 % over sequences")
+    for panel, cost in zip(others, costs, strict=True):
+        panel.set(xlabel=f"{cost}, deploy form, one clip", ylabel=metric, xlim=(0, None))
+    for panel in (first, *others):
         panel.grid(color="0.9")
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel(f"{metric}, bar: 95 % over sequences")
-    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    figure.suptitle(title, fontsize="medium")
     return figure
 
 
 def write_comparison(folder: Path, rows: Sequence[Row], metric: str, title: str) -> list[Path]:
-    """Writes ``comparison.csv``, ``.md`` and, where costs are known, ``.png`` to a folder."""
+    """Writes ``comparison.csv``, ``.md`` and ``.png`` to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {"csv": as_csv(rows).encode(), "md": as_markdown(rows).encode()}
-    if any(row["GFLOPs"] is not None for row in rows):
-        picture = io.BytesIO()
-        plot_of(rows, metric, title).savefig(picture, format="png", dpi=120)
-        contents["png"] = picture.getvalue()
+    picture = io.BytesIO()
+    plot_of(rows, metric, title).savefig(picture, format="png", dpi=120)
+    contents = {"csv": as_csv(rows).encode(), "md": as_markdown(rows).encode(), "png": picture.getvalue()}
     return [write_atomically(folder / f"comparison.{kind}", data) for kind, data in contents.items()]
 
 
