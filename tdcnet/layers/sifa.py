@@ -34,11 +34,11 @@ class SIFA(nn.Module):
         super().__init__()
         check_odd(kernel_size=kernel_size)
         self.kernel_size = kernel_size
-        self.to_offset = nn.Conv3d(channels, 2 * kernel_size**2, (1, 3, 3), padding=(0, 1, 1), bias=False)
+        self.to_offset = nn.Conv2d(channels, 2 * kernel_size**2, 3, padding=1, bias=False)
         nn.init.zeros_(self.to_offset.weight)  # starts with the regular neighbourhood
 
     def offsets(self, newer: Tensor, older: Tensor) -> Tensor:
-        """How far each neighbour is moved: (dy, dx) in positions, row by row, [B, 2 K^2, T, H, W], for two clips."""
+        """How far neighbours of frames [N, C, H, W] are moved: (dy, dx) in positions, row by row, [N, 2 K^2, H, W]."""
         moved: Tensor = self.to_offset(newer + torch.sigmoid(newer - older) * newer)
         return moved
 
@@ -46,9 +46,8 @@ class SIFA(nn.Module):
         if x.shape[2] == 1:
             return touch(x, self.parameters()) if self.training else x
         older, newer = x[:, :, :-1], x[:, :, 1:]
-        moved = self.offsets(newer, older)
-        older, newer, moved = (y.transpose(1, 2).flatten(0, 1) for y in (older, newer, moved))  # [B * (T - 1), ...]
-        around = self._sample(newer, moved)  # [B * (T - 1), C, K^2, H, W]
+        older, newer = (y.transpose(1, 2).flatten(0, 1) for y in (older, newer))  # [B * (T - 1), C, H, W]
+        around = self._sample(newer, self.offsets(newer, older))  # [B * (T - 1), C, K^2, H, W]
         alike = (older[:, :, None] * around).mean(1, keepdim=True)
         found = (alike * around).sum(2).unflatten(0, (-1, x.shape[2] - 1)).transpose(1, 2)
         return x + F.pad(found, (0, 0, 0, 0, 0, 1))

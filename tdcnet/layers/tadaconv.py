@@ -46,8 +46,12 @@ class Calibration(nn.Module):
         x = self.norm(self.reduce(x.mean((3, 4), keepdim=True)))
         x = x * torch.sigmoid(1.702 * x)
         x = x + self.proj(self._over_time(self.norm_attention(x)))
-        kernel, bias = self.to_kernel(x), self.to_bias(x)
-        return (kernel + 1, bias + 1) if self.start_at_one else (kernel, bias)
+        return self._factors(self.to_kernel, x), self._factors(self.to_bias, x)
+
+    def _factors(self, conv: nn.Conv3d, x: Tensor) -> Tensor:
+        # The 1 as a bias, not added afterwards: exporters would fuse that into a bias of the wrong shape.
+        bias = x.new_ones(conv.out_channels) if self.start_at_one else None
+        return F.conv3d(x, conv.weight, bias, padding=conv.padding)  # type: ignore[arg-type]
 
     def _over_time(self, x: Tensor) -> Tensor:
         """Self-attention among the frames: [B, hidden, T, 1, 1] -> the same shape."""
