@@ -51,7 +51,7 @@ class Calibration(nn.Module):
     def _factors(self, conv: nn.Conv3d, x: Tensor) -> Tensor:
         # The 1 as a bias, not added afterwards: exporters would fuse that into a bias of the wrong shape.
         bias = x.new_ones(conv.out_channels) if self.start_at_one else None
-        return F.conv3d(x, conv.weight, bias, padding=conv.padding)  # type: ignore[arg-type]
+        return F.conv3d(x, conv.weight, bias, padding=conv.padding)
 
     def _over_time(self, x: Tensor) -> Tensor:
         """Self-attention among the frames: [B, hidden, T, 1, 1] -> the same shape."""
