@@ -233,6 +233,8 @@ def plot_of(rows: Sequence[Row], metric: str, title: str) -> Figure:
         first.plot([row[metric]], [i], marker, color=colour)
         for panel, cost in zip(others, costs, strict=True):
             if row[cost] is not None:
+                interval = [row[f"{metric} low"], row[f"{metric} high"]]
+                panel.plot([row[cost]] * 2, interval, color=colour, alpha=0.25, lw=2)
                 panel.plot([row[cost]], [row[metric]], marker, color=colour)
     first.set(yticks=range(len(rows)), yticklabels=[row["name"] for row in rows], ylim=(len(rows) - 0.5, -0.5))
     first.set_xlabel(f"{metric}: mean, least and most of the seeds; bar: 95 % over sequences")

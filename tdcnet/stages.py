@@ -32,6 +32,7 @@ from tdcnet.deploy.weights import Weights, load_into, read_weights
 from tdcnet.detection import DetectionModule
 from tdcnet.metrics import FrameCollector, format_table
 from tdcnet.models import Detector
+from tdcnet.models.detector import STREAMS
 from tdcnet.models.single_stream import single_stream
 from tdcnet.report import Run, write_report
 from tdcnet.report.exchange import read_masks, read_predictions, write_ground_truth, write_predictions
@@ -421,8 +422,17 @@ def _report(cfg: DictConfig, overrides: Sequence[str], parts: dict[str, Any], ru
 
 
 def _pretrain_backbones(cfg: DictConfig, module: DetectionModule, datamodule: ClipDataModule) -> None:
-    """The paper's first two steps: each backbone with a neck and head of its own; then both are frozen."""
+    """The paper's first two steps: each backbone with a neck and head of its own; then both are frozen.
+
+    Raises:
+        ValueError: if the network leaves one of the two out.
+    """
     model = module.model
+    if left_out := {"2d", "3d"} - set(getattr(model.fusion, "streams", STREAMS)):
+        raise ValueError(
+            f"stage.staged=true trains the 2D and the 3D backbone first; this network has no {' and '.join(left_out)} "
+            "stream. Leave stage.staged=false, or choose a model/fusion that joins both"
+        )
     for stream, epochs in zip(("2d", "3d"), cfg.stage.staged_epochs, strict=True):
         part = copy.deepcopy(cfg)
         part.paths.output_dir = str(Path(cfg.paths.output_dir) / f"stage_{stream}")

@@ -49,8 +49,8 @@ class Calibration(nn.Module):
         return self._factors(self.to_kernel, x), self._factors(self.to_bias, x)
 
     def _factors(self, conv: nn.Conv3d, x: Tensor) -> Tensor:
-        # The 1 as a bias, not added afterwards: exporters would fuse that into a bias of the wrong shape.
-        bias = x.new_ones(conv.out_channels) if self.start_at_one else None
+        # A bias even where it is zero: ONNX Runtime refuses what PyTorch exports of a 3D convolution without one.
+        bias = x.new_full((conv.out_channels,), float(self.start_at_one))
         return F.conv3d(x, conv.weight, bias, padding=conv.padding)
 
     def _over_time(self, x: Tensor) -> Tensor:

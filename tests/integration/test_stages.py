@@ -142,6 +142,11 @@ def test_staged_training_freezes_both_backbones(run):
     assert all(p.requires_grad for p in model.fusion.parameters())
 
 
+def test_staged_training_needs_both_backbones(run):
+    with pytest.raises(ValueError, match=r"this network has no 3d stream.*choose a model/fusion that joins both"):
+        run("stage.staged=true", "model/fusion=only_2d")
+
+
 def test_colour_network_sees_grey_clips(run):
     metrics, parts = run("model.in_channels=3")
     assert parts["module"].model.in_channels == 3 and metrics["frames"] == 12
