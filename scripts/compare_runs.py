@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     rows = rows_of(entries, given.samples)
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = Console()
     console.print(*tables_of(rows, given.title or ", ".join(map(str, given.folders))))
     for path in write_comparison(given.out or given.folders[0], rows, given.metric, given.title):
         console.print(f"[bold]{path}[/]", highlight=False)

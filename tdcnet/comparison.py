@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import statistics
 import time
@@ -23,7 +24,8 @@ from hydra.utils import instantiate
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
-from rich.table import Column, Table
+from rich import box
+from rich.table import Table
 
 from tdcnet.cost import OTHER, count
 from tdcnet.data.errors import DataError
@@ -46,17 +48,15 @@ FIGURES: dict[str, Callable[[Outcomes, Floats], float]] = {
 }
 """AP50 by overlap, the others by the run's own rule (centres within 3 px unless configured)."""
 SHOWN = ("AP50", "Pd@0.1")
-COLUMNS = (
-    *("run", "runs"),
-    *(text for key in SHOWN for text in (key, "95 %", "seeds")),
-    *("M", "GFLOPs", "ms"),
+FOUND = ("run", "runs", *(text for key in SHOWN for text in (key, "95 %", "seeds")))
+"""Columns of the first table."""
+COMPARED = ("run", *(text for key in SHOWN for text in (key, "95 %")), "M", "GFLOPs", "ms")
+"""Columns of the second one: by how much each row differs from the first, and what it costs."""
+NOTES = (
+    "Percent, means of the seeds. 95 %: bootstrap over sequences; seeds: least and most of single runs.",
+    "Points of a percent; 95 %: bootstrap over sequences, the same draws for both. M: millions of parameters; M, "
+    "GFLOPs and ms of the deploy form on one clip.",
 )
-NOTE = (
-    "Percent, means of the seeds. 95 %: bootstrap over sequences; seeds: least and most of single runs. M: millions of "
-    "parameters; M, GFLOPs and ms of the deploy form on one clip."
-)
-DIFFERENCES = ("run", *(text for key in SHOWN for text in (key, "95 %")))
-"""Columns of the second table: by how much each row differs from the first."""
 SEED = re.compile(r"seed\d+")
 Row = dict[str, Any]
 
@@ -189,11 +189,11 @@ def rows_of(entries: Sequence[Entry], samples: int = 1000) -> list[Row]:
 
 
 def tables_of(rows: Sequence[Row], title: str) -> Iterator[Table]:
-    """For the terminal: figures and costs, and, of several rows, their differences to the first."""
+    """For the terminal, 80 columns: figures; then differences to the first row, and costs."""
     for header, lines, heading, note in _tables(rows):
-        table = Table(Column("run", overflow="fold"), title=heading or title, caption=note, caption_justify="left")
-        for column in header[1:]:
-            table.add_column(column, justify="right", no_wrap=True)
+        table = Table(title=heading or title, caption=note, caption_justify="left", box=box.SIMPLE_HEAD)
+        for i, column in enumerate(header):
+            table.add_column(column, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
         for line in lines:
             table.add_row(*line)
         yield table
@@ -258,26 +258,37 @@ def write_comparison(folder: Path, rows: Sequence[Row], metric: str, title: str)
 
 def _tables(rows: Sequence[Row]) -> Iterator[tuple[Sequence[str], list[tuple[str, ...]], str, str]]:
     """Header, lines, heading and note of each table."""
-    yield COLUMNS, [_cells(row) for row in rows], "", NOTE
-    if len(rows) > 1:
-        note = "Points of a percent; 95 %: bootstrap over sequences, the same draws for both."
-        yield DIFFERENCES, [_differences(row) for row in rows[1:]], f"Difference to {rows[0]['name']}", note
+    yield FOUND, [_found(row) for row in rows], "", NOTES[0]
+    yield (
+        COMPARED,
+        [_compared(row, i > 0) for i, row in enumerate(rows)],
+        f"Against {rows[0]['name']}, and cost",
+        NOTES[1],
+    )
 
 
-def _differences(row: Row) -> tuple[str, ...]:
-    cells = [str(row["name"])]
-    for key in SHOWN:
-        value, low, high = (100 * row[f"{key} to first{x}"] for x in ("", " low", " high"))
-        cells += [f"{value:+.1f}", f"{low:+.1f}..{high:+.1f}"]
-    return tuple(cells)
-
-
-def _cells(row: Row) -> tuple[str, ...]:
+def _found(row: Row) -> tuple[str, ...]:
     cells = [str(row["name"]), str(row["seeds"])]
     for key in SHOWN:
         value, low, high, least, most = (100 * row[f"{key}{x}"] for x in ("", " low", " high", " least", " most"))
-        cells += [f"{value:.1f}", f"{low:.0f}..{high:.0f}", f"{least:.1f}..{most:.1f}" if row["seeds"] > 1 else ""]
-    cells.append("" if row["parameters"] is None else f"{row['parameters'] / 1e6:.2f}")
-    cells.append("" if row["GFLOPs"] is None else f"{row['GFLOPs']:.2f}")
-    cells.append("" if row["ms"] is None else f"{row['ms']:.0f}")
+        seeds = _span(least, most, ".1f") if row["seeds"] > 1 else ""
+        cells += [_number(value, ".1f"), _span(low, high, ".0f"), seeds]
     return tuple(cells)
+
+
+def _compared(row: Row, differs: bool) -> tuple[str, ...]:
+    cells = [str(row["name"])]
+    for key in SHOWN:
+        value, low, high = (100 * row[f"{key} to first{x}"] for x in ("", " low", " high"))
+        cells += [_number(value, "+.1f"), _span(low, high, "+.1f")] if differs else ["", ""]
+    million = None if row["parameters"] is None else row["parameters"] / 1e6
+    cells += [_number(million, ".2f"), _number(row["GFLOPs"], ".2f"), _number(row["ms"], ".0f")]
+    return tuple(cells)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None or math.isnan(value) else format(value, form)
+
+
+def _span(low: float, high: float, form: str) -> str:
+    return "-" if math.isnan(low) else f"{low:{form}}..{high:{form}}"

@@ -119,14 +119,14 @@ def test_script_writes_table_and_plot(tmp_path, network, capsys):
     given = [str(tmp_path / "runs"), str(tmp_path / "elsewhere"), "--out", str(out), "--rounds", "1", "--samples", "20"]
     assert compare_runs.main([*given, "--first", "SML", "--metric", "Pd@0.1"]) == 0
     printed = capsys.readouterr().out
-    assert "SML" in printed and "elsewhere" in printed and "unfinished" not in printed
+    assert printed.count(" SML ") == 2 and printed.count(" elsewhere ") == 2 and "unfinished" not in printed
     with (out / "comparison.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == ["SML", "S", "elsewhere"]
     assert float(rows[1]["Pd@1 to first"]) == pytest.approx(0.1)
     assert rows[0]["GFLOPs"] == rows[1]["GFLOPs"] != "" == rows[2]["GFLOPs"]
     page = (out / "comparison.md").read_text()
-    assert page.count("| S |") == 2 and "Difference to SML" in page and "| S | +9.9 |" in page and "+10.0" in page
+    assert page.count("| S |") == 2 and "Against SML" in page and "| S | +9.9 |" in page and "+10.0" in page
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
