@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console()
     console.print(*tables_of(rows, given.title or ", ".join(map(str, given.folders))))
     for path in write_comparison(given.out or given.folders[0], rows, given.metric, given.title):
-        console.print(f"[bold]{path}[/]", highlight=False)
+        console.print(f"[bold]{path}[/]", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -280,7 +280,7 @@ def _compared(row: Row, differs: bool) -> tuple[str, ...]:
     cells = [str(row["name"])]
     for key in SHOWN:
         value, low, high = (100 * row[f"{key} to first{x}"] for x in ("", " low", " high"))
-        cells += [_number(value, "+.1f"), _span(low, high, "+.1f")] if differs else ["", ""]
+        cells += [_number(value, "+.1f"), _span(low, high, "+.0f")] if differs else ["", ""]
     million = None if row["parameters"] is None else row["parameters"] / 1e6
     cells += [_number(million, ".2f"), _number(row["GFLOPs"], ".2f"), _number(row["ms"], ".0f")]
     return tuple(cells)
