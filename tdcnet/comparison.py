@@ -103,12 +103,14 @@ def read_entries(runs: dict[str, list[Path]]) -> list[Entry]:
     """The rows of these runs, without times.
 
     Raises:
-        DataError: if a run is of other frames than the first, or its files are damaged.
+        DataError: if a run is of other frames than the first or has another network than its row's, or its files are
+            damaged.
     """
     entries = []
     first: tuple[Path, Any, list[str]] | None = None
     for name, folders in runs.items():
         entry = Entry(name)
+        network: object = None
         for folder in folders:
             frames = read_ground_truth(folder / "ground_truth.json")
             sequences = read_sequences(folder / "ground_truth.json")
@@ -117,6 +119,10 @@ def read_entries(runs: dict[str, list[Path]]) -> list[Entry]:
                 raise DataError(f"{folder} was evaluated on other frames than {first[0]}; compare runs of one data set")
             cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
             assert isinstance(cfg, DictConfig)
+            its = OmegaConf.to_container(cfg.model)
+            network = network or its
+            if its != network:
+                raise DataError(f"{folder} has another network than {folders[0]}; give each row a name of its own")
             found = read_predictions(folder / "predictions.json", frames, list(cfg.dataset.classes))
             metrics: DetectionMetrics = instantiate(OmegaConf.to_container(cfg.module.metrics), _convert_="all")
             near = Outcomes.of(found, sequences, {}, metrics.rule, metrics.within_class)

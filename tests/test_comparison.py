@@ -16,7 +16,9 @@ from omegaconf import OmegaConf
 from scripts import compare_runs
 from tdcnet import ablation, stages  # noqa: F401  stages: its resolvers
 from tdcnet.comparison import add_costs, find_runs, read_entries, rows_of
+from tdcnet.cost import OTHER, count
 from tdcnet.data.errors import DataError
+from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.weights import export
 from tdcnet.models import tdcnet_nano
 from tdcnet.runs import RunsFailed
@@ -25,7 +27,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 VIDEOS, LENGTH = 4, 5
 
 
-def make_run(folder: Path, found: int, network: Path | None = None, size: int = 8) -> Path:
+def make_run(folder: Path, found: int, network: Path | None = None, size: int = 8, model: str = "tdcnet_nano") -> Path:
     """A finished run on four videos of five frames with a target each, of which it found the first so many."""
     images = [
         {
@@ -58,7 +60,7 @@ def make_run(folder: Path, found: int, network: Path | None = None, size: int = 
     (folder / "predictions.json").write_text(json.dumps(results))
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        given = ["dataset=synthetic", "model=tdcnet_nano", "dataset.size=[40,64]"]
+        given = ["dataset=synthetic", f"model={model}", "dataset.size=[40,64]"]
         given += [] if network is None else [f"ckpt_path={network}"]
         cfg = compose("config", overrides=given)
     OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
@@ -100,11 +102,7 @@ def test_costs_are_those_of_the_deploy_form_on_a_padded_clip(tmp_path, network):
     net, other = entries
     assert other.parameters is None and other.milliseconds is None
     assert net.parameters < sum(p.numel() for p in tdcnet_nano().parameters()) and net.milliseconds > 0
-    wider = tdcnet_nano().eval()
-    from tdcnet.cost import OTHER, count
-    from tdcnet.deploy.fold import reparameterize
-
-    deployed, clip = reparameterize(wider), torch.rand(1, 1, 5, 64, 64)  # 40 rows are padded to 64
+    deployed, clip = reparameterize(tdcnet_nano()), torch.rand(1, 1, 5, 64, 64)  # 40 rows are padded to 64
     with torch.inference_mode():
         assert net.gflops == pytest.approx(count(deployed, lambda: deployed(clip, clip))[OTHER].flops / 1e9)
 
@@ -140,6 +138,10 @@ def test_what_cannot_be_compared_is_told(tmp_path, capsys):
     assert compare_runs.main([str(tmp_path)]) == 1
     assert "other frames" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "b")
+    make_run(tmp_path / "a" / "seed1", 20, model="tdcnet_small")
+    with pytest.raises(DataError, match=r"seed1 has another network than .*give each row a name of its own"):
+        read_entries(find_runs(tmp_path))
+    shutil.rmtree(tmp_path / "a" / "seed1")
     (tmp_path / "a" / "ground_truth.json").write_text("[]")
     assert compare_runs.main([str(tmp_path)]) == 1
     assert "is no ground_truth.json of stage=eval" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from tdcnet.deploy import graph
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.weights import export, load_detector
 from tdcnet.layers import CBAM, RepConv3D
-from tdcnet.models import tdcnet_nano
+from tdcnet.models import Detector, tdcnet_nano
 from tests.conftest import randomise_norms
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -125,8 +125,6 @@ def test_attention_stands_where_it_is_asked_for():
             return super().forward(x)
 
     model = instantiate(composed(), _convert_="all")
-    from tdcnet.models import Detector
-
     both = Detector(
         model.backbone_tdc,
         model.backbone_3d,
