@@ -245,7 +245,8 @@ def plot_of(rows: Sequence[Row], metric: str, title: str) -> Figure:
     first.set(yticks=range(len(rows)), yticklabels=[row["name"] for row in rows], ylim=(len(rows) - 0.5, -0.5))
     first.set_xlabel(f"{metric}: mean, least and most of the seeds; bar: 95 % over sequences")
     for panel, cost in zip(others, costs, strict=True):
-        panel.set(xlabel=f"{cost}, deploy form, one clip", ylabel=metric, xlim=(0, None))
+        most = max(row[cost] for row in rows if row[cost] is not None)
+        panel.set(xlabel=f"{cost}, deploy form, one clip", ylabel=metric, xlim=(0, 1.1 * most))
     for panel in (first, *others):
         panel.grid(color="0.9")
         panel.set_axisbelow(True)

@@ -55,7 +55,10 @@ class Cost:
 
 
 def parts_of(model: Detector) -> list[str]:
-    """A detector's parts as names of sub-modules: backbones with their stems, scales of the fusion, neck, head, ..."""
+    """A detector's parts as names of sub-modules, those without parameters left out.
+
+    Backbones with their stems, scales of the fusion, attention where it stands, neck and head.
+    """
     scales = len(getattr(model.fusion, "scales", ()))
     names = [*(f"backbone_{stream}" for stream in STREAMS), *(f"fusion.scales.{i}" for i in range(scales))]
     if "fused" in model.attention:

@@ -69,7 +69,7 @@ class DividedSpaceTimeAttention(nn.Module):
             )
         h, w = clip.shape[-2:]
         x = clip.permute(0, 3, 4, 1, 2)  # [B, H, W, T, C]
-        others = _norm_channels(self.norm_time, other)
+        others = self.norm_time(other.movedim(2, -1)).movedim(-1, 2)
         if others.shape[-2:] != (h, w):
             others = F.interpolate(others.flatten(0, 1), (h, w), mode="bilinear").unflatten(0, other.shape[:2])
         x = x + self.time(self.norm_time(x), others.permute(0, 3, 4, 1, 2))
@@ -77,9 +77,3 @@ class DividedSpaceTimeAttention(nn.Module):
         x = x + self.space(self.norm_space(x))
         x = x + self.mlp(self.norm(x))
         return x.transpose(2, 3).unflatten(3, (h, w))
-
-
-def _norm_channels(norm: nn.Module, clip: Tensor) -> Tensor:
-    """A norm over the last axis, over the channels of [B, T, C, H, W]."""
-    y: Tensor = norm(clip.permute(0, 1, 3, 4, 2)).permute(0, 1, 4, 2, 3)
-    return y

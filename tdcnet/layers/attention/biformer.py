@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tdcnet.layers.attention.shared import (
+    Size2,
     check_divides,
     check_odd,
     check_option,
@@ -19,8 +20,6 @@ from tdcnet.layers.attention.shared import (
     join_heads,
     split_heads,
 )
-
-Size2 = tuple[int, int]
 
 
 class MultiHeadAttention2d(nn.Module):

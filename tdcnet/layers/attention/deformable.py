@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tdcnet.layers.attention.shared import (
     ChannelLayerNorm,
+    Size2,
     check_divides,
     check_option,
     check_positive,
@@ -18,7 +19,6 @@ from tdcnet.layers.attention.shared import (
     split_heads,
 )
 
-Size2 = tuple[int, int]
 POSITIONS = ("depthwise", "fixed", "table", "log_mlp", None)
 
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from tdcnet.layers.conv import ConvNormAct
 
+Size2 = tuple[int, int]
+
 
 def check_divides(total: int, parts: int, names: str) -> None:
     """Raises ValueError unless ``parts`` divides ``total``; ``names`` says what the two are, "channels into heads"."""
