@@ -29,7 +29,7 @@ from tdcnet.deploy.graph import ExportError
 from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.weights import CheckpointError
 from tdcnet.detection import NonFiniteLoss
-from tdcnet.runs import RunsFailed
+from tdcnet.stages.runs import RunsFailed
 
 # Lightning's own affairs, or about settings that are meant.
 for message in (

@@ -18,9 +18,10 @@ import torch
 from rich.console import Console
 
 from tdcnet.allocator import keep_freed_memory
-from tdcnet.comparison import FIGURES, add_costs, find_runs, read_entries, rows_of, tables_of, write_comparison
+from tdcnet.comparison import FIGURES, add_costs, find_runs, read_entries, rows_of
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.weights import CheckpointError
+from tdcnet.report.comparison import tables_of, write_comparison
 
 
 def main(arguments: list[str] | None = None) -> int:

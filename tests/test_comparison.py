@@ -14,14 +14,14 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from scripts import compare_runs
-from tdcnet import ablation, stages  # noqa: F401  stages: its resolvers
 from tdcnet.comparison import add_costs, find_runs, read_entries, rows_of
 from tdcnet.cost import OTHER, count
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.weights import export
 from tdcnet.models import tdcnet_nano
-from tdcnet.runs import RunsFailed
+from tdcnet.stages import ablation
+from tdcnet.stages.runs import RunsFailed
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 VIDEOS, LENGTH = 4, 5
@@ -87,11 +87,27 @@ def test_seeds_are_one_row_and_rows_are_told_against_the_first(tmp_path):
     # AP50 counts 101 recalls from 0 to 1; up to one half there are 51.
     assert both["AP50"] == pytest.approx((1 + 51 / 101) / 2) and few["AP50"] == pytest.approx(26 / 101)
     assert few["Pd@0.1 to first"] == pytest.approx(0.25 - 0.75)
-    # The mean of both seeds is at least one half, whatever is drawn; each draw moves both rows.
-    assert 0.5 <= both["Pd@1 low"] <= 0.75 <= both["Pd@1 high"] <= 1
-    assert few["Pd@1 to first low"] < -0.5 < few["Pd@1 to first high"] <= 0
+    assert 0 <= both["Pd@1 low"] < 0.75 < both["Pd@1 high"] <= 1
+    assert few["Pd@1 to first low"] < -0.5 < few["Pd@1 to first high"]
     assert both["Pd@1 to first low"] == both["Pd@1 to first high"] == 0
     assert few["GFLOPs"] is None and few["ms"] is None
+
+
+def test_seeds_widen_the_intervals_of_all_rows(tmp_path):
+    """All or nothing is found in each video, so only seeds matter. Seeds at 0 and 1 lie 0.71 (one half times the root
+    of 2) from their mean: what is drawn of two is -0.71, 0 or 0.71 on average, of one -0.71 or 0.71."""
+    make_run(tmp_path / "two" / "seed0", 0)
+    make_run(tmp_path / "two" / "seed1", 20)
+    make_run(tmp_path / "one" / "seed0", 20)
+    runs = find_runs(tmp_path)
+    one, two = rows_of(read_entries(runs), samples=400)
+    away = 0.5 * 2**0.5
+    assert one["Pd@1"] == 1 and one["Pd@1 low"] == pytest.approx(1 - away) and one["Pd@1 high"] == 1
+    assert two["Pd@1"] == 0.5 and (two["Pd@1 low"], two["Pd@1 high"]) == (0, 1)
+    assert two["Pd@1 to first low"] == pytest.approx(-0.5 - 2 * away)
+    assert two["Pd@1 to first high"] == pytest.approx(-0.5 + 2 * away)
+    (alone,) = rows_of(read_entries({"one": runs["one"]}), samples=400)
+    assert alone["Pd@1 low"] == alone["Pd@1 high"] == 1
 
 
 def test_costs_are_those_of_the_deploy_form_on_a_padded_clip(tmp_path, network):
@@ -166,11 +182,11 @@ def test_an_ablation_is_a_run_for_each_variant_and_seed(tmp_path, monkeypatch):
         cfg = compose("config", overrides=given)
     cfg.stage.only = ["SML", "S", "M"]
     with pytest.raises(RunsFailed, match=rf"1 of 6 runs failed: M/seed1\..*hydra\.run\.dir={tmp_path}"):
-        ablation.run(cfg, given)
+        ablation.compare(cfg, given)
     assert list(started) == [f"{name}/seed{seed}" for seed in (0, 1) for name in ("SML", "S", "M")]
     assert started["S/seed1"] == ["model.backbone_tdc.temporal_conv.branches=[short]", "stage=train", "seed=1"]
     cfg.stage.only = ["SML", "XL"]
     with pytest.raises(ValueError, match=r"stage\.only names XL; branches has SML, S, M, L, SM"):
-        ablation.run(cfg, given)
+        ablation.compare(cfg, given)
     with (tmp_path / "comparison.csv").open() as file:
         assert [(row["name"], row["seeds"]) for row in csv.DictReader(file)] == [("SML", "2"), ("S", "2"), ("M", "1")]

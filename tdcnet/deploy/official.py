@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from tdcnet.deploy.fold import reparameterize
 from tdcnet.layers import RepConv3D
 from tdcnet.models import tdcnet
 
@@ -144,7 +145,8 @@ def convert(state_dict: Mapping[str, Tensor], in_channels: int = 1) -> dict[str,
     ours = {new: published[name] for new, name in names.items()}
     classes = published["head.cls_preds.0.bias"].numel() if "head.cls_preds.0.bias" in published else 1
     model = tdcnet(num_classes=classes, in_channels=in_channels)
-    if any("_tdc." in name.removeprefix("backbone_tdc.") for name in ours):
+    deployed = not any("_tdc." in name.removeprefix("backbone_tdc.") for name in ours)
+    if not deployed:
         ours = _join_branches(ours, names)
     else:
         ours = {DEPLOYED.sub(r"\1.\2", name): value for name, value in ours.items()}
@@ -152,7 +154,11 @@ def convert(state_dict: Mapping[str, Tensor], in_channels: int = 1) -> dict[str,
         for module in model.backbone_tdc.modules():
             if isinstance(module, RepConv3D):
                 module.fold()
-    return _check(_grey(ours) if in_channels == 1 else ours, model.state_dict(), names)
+    ours = _check(_grey(ours) if in_channels == 1 else ours, model.state_dict(), names)
+    if deployed:  # the published deploy form keeps its batch norms
+        model.load_state_dict(ours)
+        ours = dict(reparameterize(model).state_dict())
+    return ours
 
 
 def _check(ours: dict[str, Tensor], expected: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:

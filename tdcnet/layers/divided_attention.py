@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.window_attention import check_heads, mlp
+from tdcnet.layers.checks import check_divides
+from tdcnet.layers.window_attention import mlp
 
 
 class Attention(nn.Module):
@@ -51,7 +52,7 @@ class DividedSpaceTimeAttention(nn.Module):
 
     def __init__(self, channels: int, num_heads: int = 4, mlp_ratio: float = 4.0) -> None:
         super().__init__()
-        check_heads(channels, num_heads)
+        check_divides(channels, num_heads, "channels into heads")
         self.norm_time, self.norm_space, self.norm = (nn.LayerNorm(channels) for _ in range(3))
         self.time = Attention(channels, num_heads)
         self.space = Attention(channels, num_heads)

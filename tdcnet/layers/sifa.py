@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import check_odd
+from tdcnet.layers.checks import check_odd
 from tdcnet.layers.window_attention import touch
 
 

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import ChannelLayerNorm, check_divides, check_option
+from tdcnet.layers.attention.shared import ChannelLayerNorm
+from tdcnet.layers.checks import check_divides, check_option
 from tdcnet.layers.conv import Size3
 from tdcnet.layers.temporal_conv import triple
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tdcnet.layers.checks import check_divides
 from tdcnet.layers.conv import Size3, is_eager_on_cpu
 from tdcnet.layers.windows import WindowGrid, shift_mask
 
@@ -138,12 +139,6 @@ class WindowAttention(nn.Module):
         return y
 
 
-def check_heads(dim: int, num_heads: int) -> None:
-    """Raises ValueError unless ``num_heads`` divides ``dim``."""
-    if dim % num_heads:
-        raise ValueError(f"{num_heads} heads do not divide {dim} channels; choose a number of heads that does")
-
-
 class SelfAttention3d(nn.Module):
     """SA of TDCSTA: two Swin layers, the second with shifted windows; [B, T, H, W, C] -> the same shape.
 
@@ -153,7 +148,7 @@ class SelfAttention3d(nn.Module):
 
     def __init__(self, dim: int, window: Size3, num_heads: int, mlp_ratio: float = 1.5) -> None:
         super().__init__()
-        check_heads(dim, num_heads)
+        check_divides(dim, num_heads, "channels into heads")
         self.window = tuple(window)
         self.norm1, self.norm2, self.norm3, self.norm4 = (nn.LayerNorm(dim) for _ in range(4))
         self.attn1 = WindowAttention(dim, window, num_heads)
@@ -194,7 +189,7 @@ class CrossAttention3d(nn.Module):
 
     def __init__(self, dim: int, window: Size3, num_heads: int, mlp_ratio: float = 2.0) -> None:
         super().__init__()
-        check_heads(dim, num_heads)
+        check_divides(dim, num_heads, "channels into heads")
         self.window, self.num_heads = tuple(window), num_heads
         self.norm_q, self.norm_k, self.norm_v, self.norm = (nn.LayerNorm(dim) for _ in range(4))
         self.bias = RelativePositionBias(window, num_heads)

@@ -74,8 +74,8 @@ def write_predictions(path: Path, frames: Frames) -> Path:
     return write_json(path, results, indent=None)
 
 
-def read_ground_truth(path: Path) -> Frames:
-    """The frames of a ``ground_truth.json`` that this project wrote, without detections.
+def read_ground_truth(path: Path) -> tuple[Frames, list[str]]:
+    """The frames of a ``ground_truth.json`` that this project wrote, without detections, and the sequence of each.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -89,12 +89,14 @@ def read_ground_truth(path: Path) -> Frames:
             (position[a["image_id"] - 1], a["category_id"] - 1, *map(float, a["bbox"])) for a in content["annotations"]
         ]
         sizes = [(image["height"], image["width"]) for image in content["images"]]
+        names = {video["id"]: str(video["name"]) for video in content["videos"]}
+        sequences = [names[image["video_id"]] for image in content["images"]]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: is no ground_truth.json of stage=eval ({error!r}). Evaluate again") from error
     targets = np.array(rows, dtype=np.float64).reshape(-1, 6)
     targets = targets[np.argsort(targets[:, 0], kind="stable")]
     nothing = np.zeros(0, np.int64)
-    return Frames(
+    frames = Frames(
         image_ids=ids,
         sizes=np.array(sizes, dtype=np.float64).reshape(-1, 2),
         target_frames=targets[:, 0].astype(np.int64),
@@ -105,20 +107,7 @@ def read_ground_truth(path: Path) -> Frames:
         pred_scores=np.zeros(0),
         pred_labels=nothing,
     )
-
-
-def read_sequences(path: Path) -> list[str]:
-    """The sequence of each frame of a ``ground_truth.json``, in the order of :func:`read_ground_truth`.
-
-    Raises:
-        DataError: if it is damaged.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        names = {video["id"]: str(video["name"]) for video in content["videos"]}
-        return [names[image["video_id"]] for image in content["images"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is no ground_truth.json of stage=eval ({error!r}). Evaluate again") from error
+    return frames, sequences
 
 
 def read_predictions(path: Path, frames: Frames, classes: Sequence[str]) -> Frames:

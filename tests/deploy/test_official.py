@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tdcnet.deploy.fold import reparameterize
+from scripts import convert_official
+from tdcnet.deploy.fold import is_deployed, reparameterize
 from tdcnet.deploy.official import convert
+from tdcnet.deploy.weights import load_into, read_weights
 from tdcnet.models import tdcnet
 
 
@@ -35,17 +37,29 @@ def test_module_prefix_and_unused_layers(golden):
     tdcnet().load_state_dict(convert(state), strict=True)
 
 
-def test_deploy_form_is_read(golden):
-    state = published_deploy_form(golden)
-    model = tdcnet(in_channels=3)
-    for block in model.backbone_tdc.modules():
-        if hasattr(block, "is_deployed"):
-            block.fold()
-    model.load_state_dict(convert(state, in_channels=3), strict=True)
+@pytest.mark.parametrize("form", ["training", "deploy"])
+def test_script_writes_what_the_app_loads(golden, tmp_path, form, capsys):
+    state = golden.checkpoint() if form == "training" else published_deploy_form(golden)
+    torch.save({"state_dict": state}, tmp_path / "released.pth")
+    given = [str(tmp_path / "released.pth"), str(tmp_path / "ours.ckpt"), "--in-channels", "3"]
+    assert convert_official.main(given) == 0
+    assert f"in {form} form" in capsys.readouterr().out
+    weights = read_weights(tmp_path / "ours.ckpt")
+    model = load_into(tdcnet(in_channels=3), weights, "ours.ckpt").eval()
+    assert weights.deployed == is_deployed(model) == (form == "deploy")
     both = golden.image("clip", (1, 3, 10, 64, 64))
     with torch.no_grad():
-        output = model.eval()(both[:, :, :5], both[:, :, 5:])
-    assert_close(output, golden.load("tdcnet_64.npz")["output_deploy"], atol=1e-4, rtol=0)
+        output = model(both[:, :, :5], both[:, :, 5:])
+    expected = golden.load("tdcnet_64.npz")["output" if form == "training" else "output_deploy"]
+    assert_close(output, expected, atol=1e-4, rtol=0)
+
+
+def test_script_refuses_what_is_no_checkpoint(tmp_path, capsys):
+    torch.save({"weights": 1}, tmp_path / "other.pth")
+    assert convert_official.main([str(tmp_path / "other.pth"), str(tmp_path / "out.ckpt")]) == 1
+    assert "holds no state dict" in capsys.readouterr().err
+    assert convert_official.main([str(tmp_path / "none.pth"), str(tmp_path / "out.ckpt")]) == 1
+    assert "no file at" in capsys.readouterr().err and not (tmp_path / "out.ckpt").exists()
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,10 @@ def test_defaults_are_the_published_network():
     [
         (["model.backbone_tdc.temporal_conv.branches=[]"], "branches is empty"),
         (["model.backbone_tdc.temporal_conv.branches=[far]"], "allowed are 'short', 'mid' and 'long'"),
-        (["model/fusion=divided_space_time", "model.fusion.num_heads=[3,4,4]"], "3 heads do not divide 32 channels"),
+        (
+            ["model/fusion=divided_space_time", "model.fusion.num_heads=[3,4,4]"],
+            "into heads: 32 is no multiple of 3",
+        ),
         (["model.fusion.order=[tdc,3d]"], "query, key and value are each one of"),
         (["model.fusion.order=[2d,2d,2d]"], "not all the newest frame"),
         (["model/attention=cbam", "model.attention_on=[head]"], "attention_on names head; allowed are fused, neck"),

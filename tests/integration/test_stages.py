@@ -18,7 +18,7 @@ from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.weights import CheckpointError, load_detector, read_weights
 from tdcnet.detection import NonFiniteLoss
-from tdcnet.runs import RunsFailed
+from tdcnet.stages.runs import RunsFailed
 
 ROOT = Path(__file__).parents[2]
 

@@ -264,7 +264,7 @@ def test_wrong_arguments_are_told_at_once():
         (lambda: TAdaConv2dV2(8, groups=3), "groups"),
         (lambda: TAdaConv2dV2(8, hidden=12, head_dim=8), "head_dim"),
         (lambda: SIFA(8, kernel_size=2), "kernel_size must be odd"),
-        (lambda: DividedSpaceTimeAttention(8, 3), "3 heads do not divide 8 channels"),
+        (lambda: DividedSpaceTimeAttention(8, 3), "cannot split channels into heads: 8 is no multiple of 3"),
     ):
         with pytest.raises(ValueError, match=message):
             build()

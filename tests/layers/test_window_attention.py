@@ -99,7 +99,7 @@ def test_mask_made_in_inference_mode_serves_training():
 
 
 def test_wrong_heads_and_shapes_are_refused():
-    with pytest.raises(ValueError, match="3 heads do not divide 8 channels"):
+    with pytest.raises(ValueError, match="cannot split channels into heads: 8 is no multiple of 3"):
         SelfAttention3d(8, (2, 4, 4), 3)
     with pytest.raises(ValueError, match="differ in shape"):
         CrossAttention3d(8, (2, 4, 4), 2)(*(torch.rand(1, t, 4, 4, 8) for t in (1, 2, 2)))

@@ -196,10 +196,10 @@ def test_predictions_go_out_and_come_back(dataset, runs, tmp_path):
 
 def test_ground_truth_goes_out_and_comes_back(dataset, runs, tmp_path):
     frames = runs[0].frames
-    again = read_ground_truth(write_ground_truth(tmp_path / "gt.json", frames, dataset, ["target"]))
+    again, sequences = read_ground_truth(write_ground_truth(tmp_path / "gt.json", frames, dataset, ["target"]))
     for column in ("image_ids", "sizes", "target_frames", "target_boxes", "target_labels"):
         np.testing.assert_allclose(getattr(again, column), getattr(frames, column), atol=1e-6)
-    assert len(again.pred_scores) == 0
+    assert len(again.pred_scores) == 0 and sequences == [dataset.locate(i)[0].name for i in range(8)]
     (tmp_path / "gt.json").write_text('{"images": [{}]}')
     with pytest.raises(DataError, match="Evaluate again"):
         read_ground_truth(tmp_path / "gt.json")

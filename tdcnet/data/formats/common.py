@@ -91,6 +91,11 @@ def read_split_file(path: Path) -> dict[str, list[str]]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         sides = {side: list(content[side]) for side in SPLITS}
     except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(
+                f"no folder {path.parent.absolute()}, where the data set should be. {HOW_TO_GET}; "
+                "dataset.root=PATH names another place"
+            ) from None
         raise FileNotFoundError(
             f"split not found; looked for {path.absolute()}. Write {shape}, or have scripts/split.py write it"
         ) from None

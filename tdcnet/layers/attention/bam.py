@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import ConvBlock, check_positive, pooled_mean, reduced
+from tdcnet.layers.attention.shared import ConvBlock, pooled_mean, reduced
+from tdcnet.layers.checks import check_positive
 
 
 class BAM(nn.Module):

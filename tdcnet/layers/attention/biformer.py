@@ -10,16 +10,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import (
-    Size2,
-    check_divides,
-    check_odd,
-    check_option,
-    check_positive,
-    depthwise,
-    join_heads,
-    split_heads,
-)
+from tdcnet.layers.attention.shared import Size2, depthwise, join_heads, split_heads
+from tdcnet.layers.checks import check_divides, check_odd, check_option, check_positive
 
 
 class MultiHeadAttention2d(nn.Module):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import ConvBlock, check_odd, depthwise
+from tdcnet.layers.attention.shared import ConvBlock, depthwise
+from tdcnet.layers.checks import check_odd
 
 
 class ContextAnchorAttention(nn.Module):

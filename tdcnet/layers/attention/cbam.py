@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import SqueezeMLP, check_odd, pooled_max, pooled_mean
+from tdcnet.layers.attention.shared import SqueezeMLP, pooled_max, pooled_mean
+from tdcnet.layers.checks import check_odd
 
 
 class CBAM(nn.Module):

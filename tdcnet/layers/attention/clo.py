@@ -11,14 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import (
-    check_divides,
-    check_odd,
-    check_positive,
-    depthwise,
-    join_heads,
-    split_heads,
-)
+from tdcnet.layers.attention.shared import depthwise, join_heads, split_heads
+from tdcnet.layers.checks import check_divides, check_odd, check_positive
 
 
 class CloAttention(nn.Module):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import ConvBlock, check_positive
+from tdcnet.layers.attention.shared import ConvBlock
+from tdcnet.layers.checks import check_positive
 
 
 class CoordinateAttention(nn.Module):

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import ConvBlock, check_divides, check_odd
+from tdcnet.layers.attention.shared import ConvBlock
+from tdcnet.layers.checks import check_divides, check_odd
 
 
 class ContextualTransformer(nn.Module):

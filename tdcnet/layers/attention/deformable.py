@@ -8,16 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import (
-    ChannelLayerNorm,
-    Size2,
-    check_divides,
-    check_option,
-    check_positive,
-    depthwise,
-    join_heads,
-    split_heads,
-)
+from tdcnet.layers.attention.shared import ChannelLayerNorm, Size2, depthwise, join_heads, split_heads
+from tdcnet.layers.checks import check_divides, check_option, check_positive
 
 POSITIONS = ("depthwise", "fixed", "table", "log_mlp", None)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tdcnet.layers.attention.shared import check_positive, reduced
+from tdcnet.layers.attention.shared import reduced
+from tdcnet.layers.checks import check_positive
 
 
 class DoubleAttention(nn.Module):

@@ -181,6 +181,8 @@ def test_split_file_is_explained(root: Path) -> None:
     assert [s.name for s in drone_ir.read_all(root)] == sorted(path.stem for path in root.rglob("*.mp4"))
     with pytest.raises(FileNotFoundError, match=rf"looked for .*split\.json.*Write a line such as {example}"):
         drone_ir.read(root, "val")
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere, where.*dataset\.root=PATH"):
+        drone_ir.read(root / "nowhere", "val")
 
 
 def test_bytes_that_are_no_ground_truth(tmp_path: Path) -> None:

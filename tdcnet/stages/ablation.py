@@ -1,6 +1,6 @@
 """stage=ablation: variants of a network on one data set with one budget, each with several seeds, side by side.
 
-Each is a run of its own, see :mod:`tdcnet.runs`; the table is :mod:`tdcnet.comparison`'s.
+Each is a run of its own, see :mod:`tdcnet.stages.runs`; the table is :mod:`tdcnet.comparison`'s.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from tdcnet.comparison import add_costs, read_entries, rows_of, tables_of, write_comparison
-from tdcnet.runs import RunsFailed, data_of, run_all
-from tdcnet.stages import Results
+from tdcnet.comparison import add_costs, read_entries, rows_of
+from tdcnet.report.comparison import tables_of, write_comparison
+from tdcnet.stages.parts import Results
+from tdcnet.stages.runs import RunsFailed, data_of, run_all
 
 
-def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
+def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     """Runs every variant of ``stage.runs`` with every seed of ``stage.seeds``, then compares them.
 
     Raises:

@@ -1,6 +1,6 @@
 """stage=baselines: several detectors on one data set with one budget, and a report that sets them side by side.
 
-Each is a run of its own, see :mod:`tdcnet.runs`.
+Each is a run of its own, see :mod:`tdcnet.stages.runs`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from rich.table import Column, Table
 
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.metrics import DetectionMetrics
-from tdcnet.report import Run, write_report
+from tdcnet.report import Run
 from tdcnet.report.exchange import read_ground_truth, read_predictions
-from tdcnet.runs import RunsFailed, data_of, run_all
-from tdcnet.stages import Results, command_line
+from tdcnet.stages.parts import Results, page_on
+from tdcnet.stages.runs import RunsFailed, data_of, run_all
 
 SHOWN = ("AP50", "AP", "Pd@1", "Pd@0.1", "Pd@0.05")
 
 
-def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
+def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     """Runs every detector of ``stage.detectors``, each in ``NAME`` below the run's folder, then compares them.
 
     Raises:
@@ -45,21 +45,11 @@ def _compare(
 ) -> Results:
     assert datamodule.val_dataset is not None
     metrics: DetectionMetrics = instantiate(cfg.module.metrics)
-    frames = read_ground_truth(output / names[0] / "ground_truth.json")
+    frames, _ = read_ground_truth(output / names[0] / "ground_truth.json")
     found = {name: read_predictions(output / name / "predictions.json", frames, datamodule.classes) for name in names}
     runs = [Run(name, each, metrics.figures(each), _clip(output / name)) for name, each in found.items()]
-    page = write_report(
-        output,
-        runs,
-        datamodule.val_dataset,
-        title=f"{cfg.name}: {cfg.dataset.name}, {len(runs)} detectors",
-        threshold=metrics.score_threshold,
-        rule=metrics.rule,
-        within_class=metrics.within_class,
-        command=command_line(overrides),
-    )
     Console().print(_table(runs, f"validation split of {cfg.dataset.name}"))
-    Console(soft_wrap=True).print(f"report in [bold]{page}[/]", highlight=False)
+    page = page_on(cfg, overrides, runs, datamodule.val_dataset, metrics)
     return {}, {"report": page, "runs": runs, "datamodule": datamodule}
 
 

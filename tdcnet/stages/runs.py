@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.text import Text
 
 from tdcnet.data.datamodule import ClipDataModule
-from tdcnet.stages import merge_overrides, override_key
+from tdcnet.stages.overrides import merge_overrides, override_key
 
 log = logging.getLogger(__name__)
 
-APP = Path(__file__).parents[1] / "train.py"
+APP = Path(__file__).parents[2] / "train.py"
 
 
 class RunsFailed(RuntimeError):

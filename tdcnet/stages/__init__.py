@@ -1,0 +1,44 @@
+"""What the app does: a Hydra config in, results out. The only folder that knows Hydra's config.
+
+Each stage returns ``(metrics, objects)``: figures by name, and what was built, so that tests and notebooks can go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from tdcnet.deploy.backends import read_info
+from tdcnet.deploy.weights import read_weights
+from tdcnet.stages.overrides import inherit
+from tdcnet.stages.parts import Results, backend
+
+__all__ = ["Results", "run"]
+
+OmegaConf.register_new_resolver("count", len, replace=True)
+OmegaConf.register_new_resolver(
+    "channels_2d", lambda channels, frames, differences: channels * (frames if differences else 1), replace=True
+)
+
+FROM_CHECKPOINT = ("eval", "deploy", "predict")
+"""Stages that take ``ckpt_path`` and its weights."""
+
+
+def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
+    """Runs the stage that the config names.
+
+    Args:
+        cfg: the composed config.
+        overrides: of the command line; they go into checkpoints, so that one alone can be evaluated later.
+    """
+    stage: Callable[..., Results] = hydra.utils.get_method(cfg.stage._target_)
+    if backend(cfg) and cfg.stage.name not in ("eval", "predict"):
+        raise ValueError(f"stage={cfg.stage.name} runs in PyTorch only; backend= is for stage=eval and stage=predict")
+    if cfg.stage.name not in FROM_CHECKPOINT:
+        return stage(cfg, overrides)
+    if cfg.ckpt_path is None:
+        return stage(cfg, overrides, None)  # a detector without learning needs none
+    weights = read_info(cfg.ckpt_path) if backend(cfg) else read_weights(cfg.ckpt_path)
+    return stage(*inherit(cfg, weights, list(overrides)), weights)

@@ -1,0 +1,88 @@
+"""stage=eval."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from tdcnet.callbacks import Visualize
+from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.deploy.backends import GRAPHS, read_info
+from tdcnet.deploy.weights import Weights, read_weights
+from tdcnet.report import Run
+from tdcnet.report.exchange import read_masks, read_predictions
+from tdcnet.stages.overrides import inherit
+from tdcnet.stages.parts import NOT_TRAINING, Results, backend, build, build_trainer, measure, report, validate
+
+
+def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
+    """Evaluates ``ckpt_path`` on the validation split and writes a report, with others beside it if asked for.
+
+    ``stage.compare`` lists checkpoints, COCO results of other detectors on the same frames (``ground_truth.json``), or
+    folders of their masks; ``stage.strides`` other distances between a clip's frames.
+    """
+    others, strides = cfg.stage.get("compare") or (), cfg.stage.get("strides") or ()
+    if (others or strides) and not cfg.stage.get("report"):
+        raise ValueError("stage.compare and stage.strides are shown in the report; leave stage.report=true")
+    parts = build(cfg, overrides, weights, ready=True)
+    parts["trainer"] = trainer = build_trainer(cfg, without=NOT_TRAINING)
+    metrics = validate(cfg, trainer, parts)
+    if not cfg.stage.get("report"):
+        return metrics, parts
+    runs = [Run(_label(cfg), parts["frames"], metrics)]
+    for other in others:
+        runs.append(_compared(cfg, Path(other), parts, runs))
+    for stride in strides:
+        apart = copy.deepcopy(cfg)
+        apart.dataset.stride = stride
+        runs.append(_alone(apart, weights, _unique(f"{_label(cfg)}, stride {stride}", runs)))
+    if trainer.is_global_zero:
+        parts["report"] = report(cfg, overrides, parts, runs)
+    return metrics, parts
+
+
+def _label(cfg: DictConfig) -> str:
+    """A short name for what is evaluated: of its checkpoint's run, or of its kind."""
+    if cfg.ckpt_path is None:
+        return str(cfg.model._target_).rpartition(".")[2]
+    path = Path(cfg.ckpt_path)
+    folder = path.parent.parent if path.parent.name in ("checkpoints", "deploy") else path.parent
+    return f"{folder.name}/{path.stem}" if folder.name else path.stem
+
+
+def _compared(cfg: DictConfig, path: Path, parts: dict[str, Any], runs: Sequence[Run]) -> Run:
+    """Another detector on the same frames: a checkpoint is run, COCO results and masks are read."""
+    frames, name = runs[0].frames, _unique(path.stem, runs)
+    if path.suffix == ".json":
+        found = read_predictions(path, frames, parts["datamodule"].classes)
+    elif path.is_dir() and not (path / "model.safetensors").is_file():
+        found = read_masks(path, frames, parts["datamodule"].val_dataset)
+    else:
+        weights = read_info(path) if backend(cfg) and path.suffix in GRAPHS else read_weights(path)
+        other = copy.deepcopy(cfg)
+        other.ckpt_path = str(path)
+        given = [*HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
+        other, _ = inherit(other, weights, given)
+        other.ckpt_path = str(path)
+        if path.suffix not in GRAPHS:
+            other.backend = None  # a checkpoint beside a graph
+        return _alone(other, weights, _unique(_label(other), runs))
+    return Run(name, found, parts["module"].metrics.figures(found))
+
+
+def _alone(cfg: DictConfig, weights: Weights | None, name: str) -> Run:
+    """A network on the validation split, without files of its own."""
+    parts = build(cfg, (), weights, ready=True)
+    metrics = measure(build_trainer(cfg, without=(*NOT_TRAINING, Visualize)), parts, collect=True)
+    datamodule: ClipDataModule = parts["datamodule"]
+    return Run(name, parts["frames"], metrics, clip=(datamodule.num_frames, datamodule.stride))
+
+
+def _unique(name: str, runs: Sequence[Run]) -> str:
+    taken = {run.name for run in runs}
+    return next(n for i in range(1, len(taken) + 2) if (n := name if i == 1 else f"{name} ({i})") not in taken)

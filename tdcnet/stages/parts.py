@@ -1,0 +1,161 @@
+"""What stages are made of: data, network, trainer, and the figures on the validation split."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
+from rich.console import Console
+
+from tdcnet.callbacks import EMA
+from tdcnet.data.clips import ClipDataset
+from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.deploy.weights import Weights, load_into
+from tdcnet.detection import DetectionModule
+from tdcnet.metrics import DetectionMetrics, FrameCollector, format_table
+from tdcnet.models import Detector
+from tdcnet.report import Run, write_report
+from tdcnet.report.exchange import write_ground_truth, write_predictions
+from tdcnet.results import write_metrics
+from tdcnet.stages.overrides import command_line
+
+# Lightning tells at every start which devices it does not use, and recommends products.
+logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+
+Results = tuple[dict[str, float], dict[str, Any]]
+"""What a stage returns: figures by name, and what was built."""
+NOT_TRAINING = (pl.callbacks.ModelCheckpoint, EMA)
+"""Callbacks that only training has a use for."""
+
+
+def build(
+    cfg: DictConfig, overrides: Sequence[str], weights: Weights | None = None, ready: bool = False
+) -> dict[str, Any]:
+    """Data, network and module as configured; the network with ``weights`` if given.
+
+    Args:
+        ready: the network is to be used as it is, so it needs weights if it can learn at all.
+    """
+    if backend(cfg) and cfg.ckpt_path is None:
+        raise ValueError(f"{backend(cfg)} needs ckpt_path=FOLDER, the one that stage=deploy wrote, or a graph in it")
+    elsewhere = {"path": cfg.ckpt_path} if backend(cfg) else None
+    model: Detector = instantiate(cfg.backend if elsewhere else cfg.model, **(elsewhere or {}), _convert_="all")
+    if ready and weights is None and any(True for _ in model.parameters()):
+        raise ValueError(f"stage={cfg.stage.name} needs ckpt_path=CHECKPOINT")
+    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
+    if elsewhere and model.num_classes != len(datamodule.classes):
+        raise ValueError(
+            f"{cfg.ckpt_path} tells {model.num_classes} classes apart, dataset.classes names {len(datamodule.classes)} "
+            f"({', '.join(datamodule.classes)}); name those it was trained with"
+        )
+    info = {
+        "name": str(cfg.name),
+        "overrides": list(overrides),
+        "model": OmegaConf.to_container(cfg.model, resolve=True),
+        "dataset": str(cfg.dataset.name),
+        "classes": list(datamodule.classes),
+        "num_frames": datamodule.num_frames,
+        "stride": datamodule.stride,
+    }
+    frozen: dict[str, Any] = {"freeze": []} if elsewhere else {}  # parts of a network, which a graph has not
+    module: DetectionModule = instantiate(cfg.module, model=model, **frozen, _convert_="all")
+    module.checkpoint_info = info
+    if weights is not None and not elsewhere:
+        set_weights(module, weights, cfg.ckpt_path)
+    return {"datamodule": datamodule, "module": module}
+
+
+def backend(cfg: DictConfig) -> str | None:
+    """Class of the runtime in PyTorch's place, or None for PyTorch."""
+    chosen = cfg.get("backend")
+    return None if chosen is None else chosen.get("_target_")
+
+
+def plain(value: Any) -> Any:
+    """A list of the config as Python's own."""
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def set_weights(module: DetectionModule, weights: Weights, where: object) -> None:
+    """Puts weights read from ``where`` into the network, which takes their form, training or deploy."""
+    module.model = load_into(module.model, weights, where)
+
+
+def build_trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequence[pl.Callback] = ()) -> pl.Trainer:
+    """The configured trainer with the configured callbacks, ``extra`` ones, and none of the types in ``without``.
+
+    A stage marked ``single`` gets one process on one device, whatever is configured.
+    """
+    logger = instantiate(cfg.logger) if cfg.get("logger") else False
+    if not logger:
+        without = (*without, pl.callbacks.LearningRateMonitor)
+    callbacks = [instantiate(c, _convert_="all") for c in (cfg.get("callbacks") or {}).values() if c is not None]
+    callbacks = [c for c in callbacks if not isinstance(c, without)]
+    trainer: pl.Trainer = instantiate(
+        cfg.trainer,
+        logger=logger,
+        callbacks=[*callbacks, *extra],
+        **({"devices": 1, "num_nodes": 1, "strategy": "auto"} if cfg.stage.get("single") else {}),
+        enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
+        enable_model_summary=False,
+        _convert_="all",
+    )
+    return trainer
+
+
+def validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> dict[str, float]:
+    """Figures on the validation split: returned, shown as a table, and written to ``metrics.json``."""
+    metrics = measure(trainer, parts, collect=bool(cfg.stage.get("report")))
+    if trainer.is_global_zero:
+        path = write_metrics(Path(cfg.paths.output_dir) / "metrics.json", metrics)
+        Console().print(format_table(metrics, title=f"{cfg.name}: validation split of {cfg.dataset.name}"))
+        say(f"metrics in [bold]{path}[/]")
+    return metrics
+
+
+def measure(trainer: pl.Trainer, parts: dict[str, Any], collect: bool) -> dict[str, float]:
+    """Figures on the validation split; ``parts["frames"]`` is then every detection, if they are to be collected."""
+    module: DetectionModule = parts["module"]
+    module.collected = FrameCollector() if collect else None
+    trainer.validate(module, datamodule=parts["datamodule"], verbose=False)
+    if module.collected is not None:
+        parts["frames"], module.collected = module.collected.frames(), None
+    return dict(module.results)
+
+
+def report(cfg: DictConfig, overrides: Sequence[str], parts: dict[str, Any], runs: Sequence[Run]) -> Path:
+    """Writes the evaluated frames, the detections of the first of ``runs``, and a page on all of them; its path."""
+    output, dataset = Path(cfg.paths.output_dir), parts["datamodule"].val_dataset
+    write_ground_truth(output / "ground_truth.json", runs[0].frames, dataset, parts["datamodule"].classes)
+    write_predictions(output / "predictions.json", runs[0].frames)
+    return page_on(cfg, overrides, runs, dataset, parts["module"].metrics)
+
+
+def page_on(
+    cfg: DictConfig, overrides: Sequence[str], runs: Sequence[Run], dataset: ClipDataset, metrics: DetectionMetrics
+) -> Path:
+    """Writes ``report.html`` on several detectors, counted as ``metrics`` counts."""
+    page = write_report(
+        Path(cfg.paths.output_dir),
+        runs,
+        dataset,
+        title=f"{cfg.name}: {cfg.dataset.name}" + (f", {len(runs)} detectors" if len(runs) > 1 else ""),
+        threshold=metrics.score_threshold,
+        rule=metrics.rule,
+        within_class=metrics.within_class,
+        command=command_line(overrides),
+    )
+    say(f"report in [bold]{page}[/]")
+    return page
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    """A line for the person at the terminal, from the first process only."""
+    Console(soft_wrap=True).print(text, highlight=False)

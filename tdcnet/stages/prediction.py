@@ -1,0 +1,26 @@
+"""stage=predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from tdcnet.callbacks import PredictionWriter
+from tdcnet.deploy.weights import Weights
+from tdcnet.stages.parts import NOT_TRAINING, Results, build, build_trainer, say
+
+
+def predict(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
+    """Runs ``ckpt_path`` on ``source``, a video or a folder of images."""
+    if cfg.source is None:
+        raise ValueError("stage=predict needs source=VIDEO or source=FOLDER")
+    parts = build(cfg, overrides, weights, ready=True)
+    loader = parts["datamodule"].loader_of(cfg.source)
+    folder = Path(cfg.paths.output_dir) / "predictions"
+    writer = PredictionWriter(str(folder), cfg.stage.fps, cfg.stage.draw_threshold, cfg.stage.sheet)
+    trainer = build_trainer(cfg, without=NOT_TRAINING, extra=[writer])
+    trainer.predict(parts["module"], loader, return_predictions=False)
+    say("wrote " + ", ".join(f"[bold]{path}[/]" for path in writer.files))
+    return {}, {**parts, "trainer": trainer, "files": writer.files}
