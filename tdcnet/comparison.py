@@ -27,7 +27,6 @@ from tdcnet.deploy.weights import load_detector
 from tdcnet.metrics import DetectionMetrics
 from tdcnet.metrics.matching import Floats
 from tdcnet.metrics.outcomes import Outcomes, average_precision, draws, pd_at, percentiles
-from tdcnet.metrics.rules import iou
 from tdcnet.models import Detector
 from tdcnet.models.detector import MULTIPLE
 from tdcnet.report.exchange import read_ground_truth, read_predictions
@@ -38,7 +37,7 @@ FIGURES: dict[str, Callable[[Outcomes, Floats], float]] = {
     "Pd@0.1": lambda outcomes, w: pd_at(outcomes, 0.1, w),
     "Pd@0.05": lambda outcomes, w: pd_at(outcomes, 0.05, w),
 }
-"""AP50 by overlap, the others by the run's own rule (centres within 3 px unless configured)."""
+"""AP50 as published, the others by the run's own rule (centres within 3 px unless configured)."""
 SEED = re.compile(r"seed\d+")
 Row = dict[str, Any]
 
@@ -106,8 +105,8 @@ def read_entries(runs: dict[str, list[Path]]) -> list[Entry]:
                 raise DataError(f"{folder} has another network than {folders[0]}; give each row a name of its own")
             found = read_predictions(folder / "predictions.json", frames, list(cfg.dataset.classes))
             metrics: DetectionMetrics = instantiate(OmegaConf.to_container(cfg.module.metrics), _convert_="all")
-            near = Outcomes.of(found, sequences, {}, metrics.rule, metrics.within_class)
-            over = Outcomes.of(found, sequences, {}, iou(0.5), within_class=True)
+            near = Outcomes.of(found, sequences, None, metrics.rule, metrics.within_class)
+            over = Outcomes.by_overlap(found, sequences)
             entry.outcomes.append({key: over if key == "AP50" else near for key in FIGURES})
             entry.folders.append(folder)
         entries.append(entry)

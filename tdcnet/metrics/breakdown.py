@@ -14,7 +14,7 @@ from tdcnet.metrics.mask_protocols import MASK_PROTOCOLS, MaskCounts
 from tdcnet.metrics.matching import Floats, Frames
 from tdcnet.metrics.outcomes import Outcomes, at_threshold, average_precision, pd_at, roc_area, threshold_at
 from tdcnet.metrics.pd_fa import BUDGETS, count, ratio
-from tdcnet.metrics.rules import RULES, Rule, iou
+from tdcnet.metrics.rules import RULES, Rule
 
 Row = dict[str, Any]
 
@@ -24,7 +24,7 @@ EQUAL = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A detector's outcomes, by the chosen rule and by IoU 0.5, and the score that thresholded figures are told at."""
+    """A detector's outcomes, by the chosen rule and as AP50 counts, and the score of all that needs a threshold."""
 
     outcomes: Outcomes
     overlaps: Outcomes
@@ -49,7 +49,7 @@ class Scored:
         outcomes = Outcomes.of(frames, sequences, attributes, rule, within_class)
         return cls(
             outcomes,
-            Outcomes.of(frames, sequences, attributes, iou(0.5), within_class=True),
+            Outcomes.by_overlap(frames, sequences, attributes),
             threshold_at(outcomes, EQUAL) if threshold is None else threshold,
         )
 
@@ -57,7 +57,8 @@ class Scored:
 def ranking_figures(scored: Scored, weights: Floats | None = None) -> dict[str, float]:
     """What needs no threshold: ``Pd@b``, ``ROC area``, ``centre AP`` (by the chosen rule) and ``AP50``.
 
-    ``AP50`` ranks the detections of all classes together (COCO's figure is the mean over classes) over all frames.
+    ``AP50`` ranks the detections of all classes together (COCO's figure is the mean over classes), on frames that have
+    a target.
     """
     return {
         **{f"Pd@{budget:g}": pd_at(scored.outcomes, budget, weights) for budget in BUDGETS},

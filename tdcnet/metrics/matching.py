@@ -149,7 +149,10 @@ class Frames:
         The threshold is rounded to float32, as ``scores >= threshold`` in torch does: else a score of float32 0.7
         would miss a threshold of 0.7.
         """
-        keep = self.pred_scores >= float(np.float32(score_threshold))
+        return self.keeping(self.pred_scores >= float(np.float32(score_threshold)))
+
+    def keeping(self, keep: Bools) -> Frames:
+        """With these detections [D] only."""
         return replace(
             self,
             pred_frames=self.pred_frames[keep],

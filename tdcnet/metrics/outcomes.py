@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.metrics.matching import Bools, Floats, Frames, Ints, match_frames
-from tdcnet.metrics.rules import Rule
+from tdcnet.metrics.rules import Rule, iou
 
 MISSED = -np.inf
 
@@ -92,6 +92,15 @@ class Outcomes:
             false_scores=frames.pred_scores[~hit],
             false_pixels=frames.areas_inside(~hit),
         )
+
+    @classmethod
+    def by_overlap(
+        cls, frames: Frames, sequences: Sequence[str], attributes: Mapping[str, Floats] | None = None
+    ) -> Outcomes:
+        """What the published AP50 counts: hits by IoU of at least 0.5 within a class, on frames that have a target;
+        detections on other frames count for nothing."""
+        on_annotated = frames.keeping(frames.annotated[frames.pred_frames])
+        return cls.of(on_annotated, sequences, attributes, iou(0.5), within_class=True)
 
     @cached_property
     def ranked(self) -> tuple[Floats, Ints, Bools, Ints]:
@@ -226,7 +235,7 @@ def roc_area(outcomes: Outcomes, limit: float = 1.0, weights: Floats | None = No
 def average_precision(outcomes: Outcomes, weights: Floats | None = None) -> float:
     """Mean over 101 recalls of the best precision at that recall or beyond; NaN without targets.
 
-    With the rule ``iou(0.5)`` this is COCO's AP50 of one class; with a rule of centres, centre-distance AP.
+    Of :meth:`Outcomes.by_overlap` this is the published AP50 of one class; with a rule of centres, centre-distance AP.
     """
     w = _weights(outcomes, weights)
     rate, pd, _ = roc(outcomes, weights)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdcnet.metrics import coco
+from tdcnet.metrics import DetectionMetrics, coco
 from tdcnet.metrics.matching import Frames
 from tdcnet.metrics.outcomes import (
     Outcomes,
@@ -126,6 +126,17 @@ def test_average_precision_is_that_of_coco():
     assert 0.3 < everywhere.ap50 < 0.9
     assert average_precision(Outcomes.of(together, names, rule=iou(0.5))) == pytest.approx(everywhere.ap50, abs=1e-6)
     assert average_precision(Outcomes.of(together, names)) > everywhere.ap50  # by centres more of them are hits
+
+
+def test_by_overlap_is_the_published_ap50():
+    """A false alarm above all hits, on an empty frame, costs the published figure nothing and the other one a lot."""
+    frames, names = columns([*FRAMES, ("c", [(5, 5, 0.95)], [])])
+    published = average_precision(Outcomes.by_overlap(frames, names))
+    found = DetectionMetrics().figures(frames)
+    assert published == pytest.approx(found["AP50"])
+    everywhere = average_precision(Outcomes.of(frames, names, {}, iou(0.5), within_class=True))
+    assert everywhere == pytest.approx(found["AP50_all_frames"]) and everywhere < published - 0.1
+    assert Outcomes.by_overlap(frames, names).sequences == ("a", "b", "c")
 
 
 def test_weights_are_as_good_as_repeated_sequences(outcomes):
