@@ -20,6 +20,7 @@ from tdcnet.data.errors import DataError
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.weights import export
 from tdcnet.models import tdcnet_nano
+from tdcnet.report.comparison import as_markdown
 from tdcnet.stages import ablation
 from tdcnet.stages.runs import RunsFailed
 
@@ -106,8 +107,10 @@ def test_seeds_widen_the_intervals_of_all_rows(tmp_path):
     assert two["Pd@1"] == 0.5 and (two["Pd@1 low"], two["Pd@1 high"]) == (0, 1)
     assert two["Pd@1 to first low"] == pytest.approx(-0.5 - 2 * away)
     assert two["Pd@1 to first high"] == pytest.approx(-0.5 + 2 * away)
+    assert as_markdown([one, two]).count("bootstrap over sequences and seeds") == 2
     (alone,) = rows_of(read_entries({"one": runs["one"]}), samples=400)
     assert alone["Pd@1 low"] == alone["Pd@1 high"] == 1
+    assert "bootstrap over sequences;" in as_markdown([alone]) and "and seeds" not in as_markdown([alone])
 
 
 def test_costs_are_those_of_the_deploy_form_on_a_padded_clip(tmp_path, network):

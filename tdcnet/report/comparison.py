@@ -25,9 +25,9 @@ FOUND = ("run", "runs", *(text for key in SHOWN for text in (key, "95 %", "seeds
 COMPARED = ("run", *(text for key in SHOWN for text in (key, "95 %")), "M", "GFLOPs", "ms")
 """Columns of the second one: by how much each row differs from the first, and what it costs."""
 NOTES = (
-    "Percent, means of the seeds. 95 %: bootstrap over sequences and seeds; seeds: least and most of single runs.",
-    "Points of a percent; 95 %: bootstrap over sequences, the same draws for both, and seeds. M: millions of "
-    "parameters; M, GFLOPs and ms of the deploy form on one clip.",
+    "Percent, means of the seeds. 95 %: bootstrap over {drawn}; seeds: least and most of single runs.",
+    "Points of a percent; 95 %: bootstrap over {drawn}, the same sequences for both. M: millions of parameters; M, "
+    "GFLOPs and ms of the deploy form on one clip.",
 )
 
 
@@ -80,7 +80,7 @@ def plot_of(rows: Sequence[Row], metric: str, title: str) -> Figure:
                 panel.plot([row[cost]] * 2, interval, color=colour, alpha=0.25, lw=2)
                 panel.plot([row[cost]], [row[metric]], marker, color=colour)
     first.set(yticks=range(len(rows)), yticklabels=[row["name"] for row in rows], ylim=(len(rows) - 0.5, -0.5))
-    first.set_xlabel(f"{metric}: mean, least and most of the seeds; bar: 95 % over sequences and seeds")
+    first.set_xlabel(f"{metric}: mean, least and most of the seeds; bar: 95 % over {_drawn(rows)}")
     for panel, cost in zip(others, costs, strict=True):
         most = max(row[cost] for row in rows if row[cost] is not None)
         panel.set(xlabel=f"{cost}, deploy form, one clip", ylabel=metric, xlim=(0, 1.1 * most))
@@ -102,13 +102,19 @@ def write_comparison(folder: Path, rows: Sequence[Row], metric: str, title: str)
 
 def _tables(rows: Sequence[Row]) -> Iterator[tuple[Sequence[str], list[tuple[str, ...]], str, str]]:
     """Header, lines, heading and note of each table."""
-    yield FOUND, [_found(row) for row in rows], "", NOTES[0]
+    found, compared = (note.format(drawn=_drawn(rows)) for note in NOTES)
+    yield FOUND, [_found(row) for row in rows], "", found
     yield (
         COMPARED,
         [_compared(row, i > 0) for i, row in enumerate(rows)],
         f"Against {rows[0]['name']}, and cost",
-        NOTES[1],
+        compared,
     )
+
+
+def _drawn(rows: Sequence[Row]) -> str:
+    """What :func:`tdcnet.comparison.rows_of` draws: how far seeds lie apart is unknown where no row has several."""
+    return "sequences and seeds" if any(row["seeds"] > 1 for row in rows) else "sequences"
 
 
 def _found(row: Row) -> tuple[str, ...]:
