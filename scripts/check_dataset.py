@@ -32,7 +32,8 @@ from tdcnet.data.inspection import Leak, Survey, Target, leaks, survey
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.targets import SIZE_BINS, size_bin
 from tdcnet.drawing import contact_sheet, draw_boxes, write_png
-from tdcnet.results import write_atomically, write_json
+from tdcnet.files import write_atomically
+from tdcnet.results import write_json
 
 CUT = 64
 """Side of the cut-outs on the contact sheet, px of the frame."""

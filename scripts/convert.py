@@ -28,8 +28,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
 from tdcnet.data.formats.arguments import add_arguments, exit_status
-from tdcnet.data.frames import ImageFiles, replacing
+from tdcnet.data.frames import ImageFiles
 from tdcnet.data.sequence import Sequence
+from tdcnet.files import replacing
 
 MARKER = "convert.json"
 PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"

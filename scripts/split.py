@@ -26,8 +26,9 @@ from rich.table import Table
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
 from tdcnet.data.formats.arguments import add_arguments, add_group, exit_status, recording_of
-from tdcnet.data.frames import natural_sort, replacing
+from tdcnet.data.frames import natural_sort
 from tdcnet.data.sequence import Sequence
+from tdcnet.files import replacing
 
 
 @dataclass

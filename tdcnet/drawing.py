@@ -19,7 +19,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tdcnet.results import to_numpy, write_atomically
+from tdcnet.files import write_atomically
+from tdcnet.results import to_numpy
 
 Image = NDArray[np.uint8]
 

@@ -15,6 +15,8 @@ from typing import Any, Self, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from tdcnet.files import write_atomically
+
 CSV_COLUMNS = ("frame", "x1", "y1", "x2", "y2", "score", "label")
 
 
@@ -82,19 +84,6 @@ def to_numpy(values: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Writes a file that appears whole or not at all, over one of that name if there is; folders are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
-
-
 def write_json(path: str | os.PathLike[str], data: Any, indent: int | None = 2) -> Path:
     """Writes ``data`` as JSON; the file appears whole or not at all, and folders are made.
 
@@ -106,18 +95,6 @@ def write_json(path: str | os.PathLike[str], data: Any, indent: int | None = 2) 
     """
     text = json.dumps(_to_plain(data, "data"), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
     return write_atomically(path, text.encode())
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Reads what :func:`write_json` wrote.
-
-    Raises:
-        ValueError: if the file is not JSON; the message names it.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from error
 
 
 def write_metrics(path: str | os.PathLike[str], metrics: Mapping[str, Any]) -> Path:

@@ -12,11 +12,11 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from tdcnet.files import read_json
 from tdcnet.results import (
     DetectionWriter,
     FrameDetections,
     coco_results,
-    read_json,
     to_numpy,
     write_atomically,
     write_json,
@@ -71,7 +71,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 def test_reading_a_file_that_is_not_json_names_it(tmp_path):
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(ValueError, match=r"bad\.json: not a JSON file"):
+    with pytest.raises(ValueError, match=r"bad\.json: is not JSON"):
         read_json(tmp_path / "bad.json")
 
 

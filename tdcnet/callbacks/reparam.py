@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from tdcnet.deploy.fold import is_deployed, largest_difference, reparameterize
 from tdcnet.deploy.weights import PREFIX, export
 from tdcnet.detection import DetectionModule
+from tdcnet.files import write_atomically
 from tdcnet.layers.stacked_branches import StackedBranches
 from tdcnet.models import Detector
-from tdcnet.results import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -8,14 +8,12 @@ import logging
 import os
 import shutil
 import threading
-import uuid
 import weakref
 import zlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdcnet.data.errors import DataError
+from tdcnet.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -51,23 +50,6 @@ def cache_name(stem: str, key: str, suffix: str, cache_dir: Path | None = None) 
     """Path of what ``key`` tells from everything else in the cache; ``stem`` is for the eye."""
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
     return (cache_dir or default_cache_dir()) / f"{stem}-{digest}{suffix}"
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary neighbour of ``target`` for writing and moves it there once everything is written.
-
-    Several processes may do so at once, and none ever sees half a file. On any exception the neighbour is removed.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        os.replace(part, target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -222,7 +204,7 @@ class DecodedFrames(ABC):
         check_room(target.parent, self.needed())
         sums: list[int] = []
         first: NDArray[Any] | None = None
-        with replacing(target) as file:
+        with replacing(target, durable=False) as file:
             for image in self._decode():
                 if image is None:
                     sums.append(_UNDECODED)

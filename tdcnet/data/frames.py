@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from tdcnet.data.cache import DecodedFrames, cache_file, cache_name
 from tdcnet.data.cache import default_cache_dir as default_cache_dir  # for those who look for it here
-from tdcnet.data.cache import replacing as replacing
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import FrameSource
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import uuid
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tdcnet.data.alignment import Aligner, Prepared
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import Sequence
+from tdcnet.files import read_arrays, write_arrays
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +86,13 @@ class HomographyStore:
         """
         path = self.path(sequence)
         try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                tag, segments, stored = str(file["tag"]), int(file["segments"]), np.asarray(file["homographies"])
+            found = read_arrays(path, ("tag", "segments", "homographies"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            log.warning("%s is damaged (%s) and not used; scripts/align.py makes it anew", path, error)
+        except DataError as error:
+            log.warning("%s; it is not used", error)
             return None
+        tag, segments, stored = str(found["tag"]), int(found["segments"]), found["homographies"]
         if stored.shape != self._shape(sequence) or segments != _segments(sequence):
             log.warning("%s was made from other frames than there are now, and is not used", path)
             return None
@@ -115,20 +114,12 @@ class HomographyStore:
         """
         if array.shape != self._shape(sequence):
             raise ValueError(f"homographies of shape {array.shape}; {sequence.name} needs {self._shape(sequence)}")
-        path = self.path(sequence)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # np.savez adds .npz to a name that has it not.
-        temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.npz")
-        try:
-            np.savez_compressed(
-                temporary,
-                homographies=array.astype(np.float32),
-                tag=np.array(self.tag or "" if tag is None else tag),
-                segments=np.array(_segments(sequence)),
-            )
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        content = {
+            "homographies": array.astype(np.float32),
+            "tag": np.array(self.tag or "" if tag is None else tag),
+            "segments": np.array(_segments(sequence)),
+        }
+        write_arrays(self.path(sequence), content)
         self._loaded.pop(sequence.name, None)
 
     def _shape(self, sequence: Sequence) -> tuple[int, int, int, int]:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
-from tdcnet.results import write_atomically
+from tdcnet.files import write_atomically
 
 Row = dict[str, Any]
 

@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
 from tdcnet.data.targets import SIZE_BINS, sides, signal_to_clutter, speeds
+from tdcnet.files import write_atomically
 from tdcnet.metrics.breakdown import EQUAL, Row, Scored, by_attribute, by_protocol, by_sequence
 from tdcnet.metrics.matching import Floats, Frames, match_frames
 from tdcnet.metrics.outcomes import (
@@ -34,7 +35,6 @@ from tdcnet.metrics.pd_fa import BUDGETS
 from tdcnet.metrics.rules import Rule
 from tdcnet.report import plots
 from tdcnet.report.strips import Case, strip, worst_false_alarms, worst_misses
-from tdcnet.results import write_atomically
 
 SCR_EDGES = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, math.inf)
 SPEED_EDGES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, math.inf)

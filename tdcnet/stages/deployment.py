@@ -16,7 +16,7 @@ from tdcnet.deploy import formats, graph, quantize
 from tdcnet.deploy.backends import OpenVINO
 from tdcnet.deploy.weights import Weights
 from tdcnet.detection import DetectionModule
-from tdcnet.results import write_atomically
+from tdcnet.files import write_atomically
 from tdcnet.stages.parts import NOT_TRAINING, Results, build, build_trainer, measure, plain, say, validate
 
 

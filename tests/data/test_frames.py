@@ -22,8 +22,8 @@ from tdcnet.data.frames import (
     natural_sort,
     open_source,
     read_grey,
-    replacing,
 )
+from tdcnet.files import replacing
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64), dtype=np.uint8)
 

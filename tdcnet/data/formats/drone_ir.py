@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
-from tdcnet.data.frames import VideoFrames, cache_file, replacing
+from tdcnet.data.frames import VideoFrames, cache_file
 from tdcnet.data.sequence import Sequence
+from tdcnet.files import replacing
 
 log = logging.getLogger(__name__)
 

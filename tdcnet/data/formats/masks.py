@@ -22,7 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats.common import HOW_TO_GET, Recording, image_size
-from tdcnet.data.frames import ImageFiles, default_cache_dir, frame_numbers, list_images, read_grey, replacing
+from tdcnet.data.frames import ImageFiles, default_cache_dir, frame_numbers, list_images, read_grey
+from tdcnet.files import replacing
 from tdcnet.masks import Mask, mask_to_boxes
 
 log = logging.getLogger(__name__)
