@@ -29,6 +29,7 @@ from tdcnet.deploy.graph import ExportError
 from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.weights import CheckpointError
 from tdcnet.detection import NonFiniteLoss
+from tdcnet.stages.overrides import quote_paths
 from tdcnet.stages.runs import RunsFailed
 
 # Lightning's own affairs, or about settings that are meant.
@@ -66,4 +67,8 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     keep_freed_memory()
+    try:
+        sys.argv[1:] = quote_paths(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     main()

@@ -7,6 +7,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 
 def override_key(override: str) -> str:
@@ -19,6 +23,64 @@ def merge_overrides(first: Sequence[str], then: Sequence[str], without: Sequence
     named = {override_key(o) for o in then}
     kept = [o for o in first if override_key(o) not in named and re.split(r"[.@/]", override_key(o))[0] not in without]
     return [*kept, *then]
+
+
+PATHS = ("ckpt_path", "source", "dataset.root", "dataset.cache_dir", "dataset.homography_dir", "hydra.run.dir")
+"""Keys whose value is a path, beside all of the group ``paths``."""
+
+
+def quote_paths(arguments: Sequence[str]) -> list[str]:
+    """A command line on which paths may hold any character: those that Hydra's grammar takes apart are quoted for it.
+
+    Raises:
+        ValueError: if another option cannot be read; the message says how to write it.
+    """
+    several = any(argument in ("-m", "--multirun") for argument in arguments)
+    return [_quoted(argument, several) for argument in arguments]
+
+
+def _quoted(argument: str, several: bool) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or key.startswith("-") or value[:1] in ("'", '"') or "${" in value:
+        return argument
+    name = override_key(argument)
+    if name in PATHS or name.startswith("paths."):
+        if several and "," in value and not Path(value).exists():
+            return argument  # a sweep over several
+        return argument if _parsed(argument) in (value, None) or _is_number(value) else f"{key}={_in_quotes(value)}"
+    try:
+        _parse(argument)
+    except HydraException as error:
+        if name == "stage.compare" and value.startswith("[") and value.endswith("]"):
+            return f"{key}=[{','.join(_in_quotes(item.strip()) for item in value[1:-1].split(',') if item.strip())}]"
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{argument} cannot be read ({reason}). A value with other characters than letters, digits and "
+            f"-_./:+@% stands in two pairs of quotes: {shlex.quote(f'{key}={_in_quotes(value)}')}"
+        ) from error
+    return argument
+
+
+def _parse(argument: str) -> Any:
+    return OverridesParser.create().parse_override(argument).value()
+
+
+def _parsed(argument: str) -> Any:
+    """The value as Hydra reads it; False if it cannot."""
+    try:
+        return _parse(argument)
+    except HydraException:
+        return False
+
+
+def _is_number(value: str) -> bool:
+    return value.lstrip("+-").isdecimal()
+
+
+def _in_quotes(value: str) -> str:
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return f"'{escaped}'"
 
 
 def command_line(overrides: Sequence[str]) -> str:

@@ -1,0 +1,57 @@
+"""Paths with any character on the command line."""
+
+from __future__ import annotations
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from tdcnet.stages.overrides import quote_paths
+
+PATHS = [
+    "clip.mp4",
+    "/a/b/epoch=3-step=100.ckpt",
+    "clip (1).mp4",
+    "a,b.mp4",
+    "with space.mp4",
+    "{x}.mp4",
+    "100%.mp4",
+    "видео.mp4",
+    "a:b.mp4",
+    "[cam].mp4",
+    "[1]",
+    "it's.mp4",
+    "it\\'s.mp4",
+    'say "x".mp4',
+    "back\\slash",
+    "ends in \\",
+    "~/x#1.mp4",
+    "true",
+    "1e5",
+    "a\tb",
+    "rtsp://127.0.0.1:1/x?y=1&z=(2)",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("key", ["source", "ckpt_path", "dataset.root", "paths.output_dir", "+hydra.run.dir"])
+def test_a_path_arrives_as_it_is(path, key):
+    (argument,) = quote_paths([f"{key}={path}"])
+    assert OverridesParser.create().parse_override(argument).value() == path
+    assert quote_paths([argument]) == [argument], "what is quoted stays"
+
+
+def test_other_values_are_left_alone():
+    given = ["+experiment=x", "--cfg", "job", "source=0", "ckpt_path=null", "source='a=b'", "dataset.size=[1,2]"]
+    given += ["paths.log_dir=${paths.root_dir}/x", "~logger", "--config-dir=a=b"]
+    assert quote_paths(given) == given
+    assert quote_paths(["-m", "ckpt_path=a.ckpt,b.ckpt"]) == ["-m", "ckpt_path=a.ckpt,b.ckpt"]
+
+
+def test_lists_of_paths_may_hold_equal_signs():
+    (argument,) = quote_paths(["stage.compare=[/a/b=c.ckpt, x (1).json]"])
+    assert OverridesParser.create().parse_override(argument).value() == ["/a/b=c.ckpt", "x (1).json"]
+
+
+def test_what_cannot_be_read_is_told_with_how_to_write_it():
+    with pytest.raises(ValueError, match=r"name=a\(b cannot be read .* in two pairs of quotes: 'name='\"'\"'a\(b'"):
+        quote_paths(["name=a(b"])
