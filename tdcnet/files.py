@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import posixpath
 import re
+import reprlib
 import stat
 import time
 import unicodedata
@@ -30,10 +32,10 @@ from tdcnet.data.errors import DataError
 
 StrPath = str | os.PathLike[str]
 
-MOST_TEXT = 1 << 30
-"""Bytes of a text or JSON file; the annotations of a large data set take some 100 MB."""
-MOST_YAML = 1 << 20
-"""Bytes of a YAML file, which describes a data set or a run."""
+MOST_TEXT = 1 << 28
+"""Bytes of a text or JSON file; the annotations of a large data set take some 100 MB, and ten times that in memory."""
+MOST_YAML = 1 << 18
+"""Bytes of a YAML file, which describes a data set or a run; a thousand class names take some 20 kB."""
 MOST_DEPTH = 50
 """Levels of nesting in JSON and YAML."""
 MOST_ARRAYS = 4 << 30
@@ -74,23 +76,31 @@ def read_bytes(path: StrPath, most: int = MOST_TEXT) -> bytes:
     try:
         # A pipe without a writer would block the opening itself.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise DataError(f"{path}: is {_kind(found.st_mode)}, expected a file. Remove it or give another path")
-            if found.st_size > most:
-                _too_large(path, found.st_size, most)
-            data = file.read(most + 1)  # some files grow, and some tell no size
-    except FileNotFoundError:
+        try:
+            return _read_regular(path, descriptor, most)
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, DataError):
         raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name; DataError is one, too
-        if isinstance(error, DataError):
-            raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read ({reason}). Check the path and its permissions") from error
-    if len(data) > most:
-        _too_large(path, len(data), most)
-    return data
+
+
+def _read_regular(path: Path, descriptor: int, most: int) -> bytes:
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path}: is {_kind(found.st_mode)}, expected a file. Remove it or give another path")
+    if found.st_size > most:
+        _too_large(path, found.st_size, most)
+    # Some files grow, and those of /proc tell no size: to the end, but never beyond the bound.
+    pieces, read = [], 0
+    while piece := os.read(descriptor, max(1 << 16, found.st_size - read + 1)):
+        pieces.append(piece)
+        read += len(piece)
+        if read > most:
+            _too_large(path, read, most)
+    return b"".join(pieces)
 
 
 def read_text(path: StrPath, most: int = MOST_TEXT, errors: str = "strict") -> str:
@@ -127,11 +137,16 @@ def parse_json(text: str, where: object) -> Any:
     try:
         if _nesting(text) > bound(MOST_DEPTH):
             raise DataError(f"{where}: is nested more than {bound(MOST_DEPTH)} levels deep; expected is plain data")
-        return json.loads(text, parse_constant=_no_constant)
+        content = json.loads(
+            text, object_pairs_hook=_pairs, parse_int=_int, parse_float=_float, parse_constant=_no_constant
+        )
+        if _ODD_TEXT.search(text):
+            _check_plain(content)
     except DataError:
         raise
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: is not JSON that can be used ({error}). Write the file again") from error
+    return content
 
 
 def read_yaml(path: StrPath) -> Any:
@@ -146,21 +161,22 @@ def read_yaml(path: StrPath) -> Any:
 
 def parse_yaml(text: str, where: object) -> Any:
     """What YAML text holds; ``where`` it stands is for messages. Raises DataError as :func:`read_yaml`."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     depth = 0
     try:
-        for event in yaml.parse(text, Loader=loader):
+        for event in yaml.parse(text, Loader=_Loader):
             if isinstance(event, yaml.AliasEvent):
-                raise DataError(f"{where}: refers to *{event.anchor}; aliases are not read. Write the value out")
+                raise DataError(f"{where}: refers to *{shown(event.anchor)}; aliases are not read. Write the value out")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > bound(MOST_DEPTH):
                 raise DataError(f"{where}: is nested more than {bound(MOST_DEPTH)} levels deep; expected is plain data")
-        return yaml.load(text, Loader=loader)
+        content = yaml.load(text, Loader=_Loader)
+        _check_plain(content)
     except DataError:
         raise
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError) as error:
-        reason = " ".join(str(error).split())
+        reason = printable(" ".join(str(error).split()))[:300]
         raise DataError(f"{where}: is not YAML that can be used ({reason}). Correct the file") from error
+    return content
 
 
 def read_arrays(path: StrPath, names: Iterable[str]) -> dict[str, NDArray[Any]]:
@@ -236,25 +252,83 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     return array.copy()
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Plain data, every key once."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """As PyYAML, which takes the last of several."""
+        found = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            raise yaml.YAMLError(f"a key stands twice in one mapping{node.start_mark}")
+        return found
+
+    def construct_yaml_int(self, node: Any) -> Any:
+        """As PyYAML, which takes time without end for those in base 60."""
+        if len(node.value) > 66:
+            raise yaml.YAMLError(f"a whole number has {len(node.value)} digits{node.start_mark}")
+        return super().construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+_WIDEST = 1 << 63
+_ODD_TEXT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # escapes of NUL, and of half a character
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{shown(next(key for key in keys if keys.count(key) > 1))} stands twice in one object")
+    return found
+
+
+def _int(text: str) -> int:
+    value = int(text) if len(text) < 24 else _WIDEST
+    return _no_constant(f"{text[:24]}..") if abs(value) >= _WIDEST else value
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    return _no_constant(text[:24]) if math.isinf(value) else value
+
+
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is no number that can be used")
+
+
+def _check_plain(content: Any) -> None:
+    """Raises ValueError for what names and numbers cannot be, however a file spells them."""
+    todo = [content]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, dict):
+            todo += [*each, *each.values()]
+        elif isinstance(each, list | tuple | set):
+            todo += each
+        elif isinstance(each, str):
+            if "\0" in each or any(0xD800 <= ord(c) < 0xE000 for c in each):
+                raise ValueError(f"{shown(each)} holds what is no character")
+        elif isinstance(each, int) and abs(each) >= _WIDEST:
+            raise ValueError("a whole number has more than 64 bits")
+
+
+_STEPS = np.zeros(256, np.int8)
+_STEPS[[0x5B, 0x7B]], _STEPS[[0x5D, 0x7D]] = 1, -1
 
 
 def _nesting(text: str) -> int:
     """Levels of brackets outside of strings."""
-    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
-    steps = ((data == 0x5B) | (data == 0x7B)).astype(np.int8) - ((data == 0x5D) | (data == 0x7D)).astype(np.int8)
-    deepest = int(np.cumsum(steps, dtype=np.int64).max(initial=0))
-    if deepest <= MOST_DEPTH and not ((data == 0x22).any() and steps.sum()):
-        return deepest  # nearly always: brackets inside of strings are rare, and come in pairs
-    depth = deepest = 0
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', text, re.DOTALL):
-        mark = match[0]
-        if mark in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif mark in "]}":
-            depth -= 1
+    data = text.encode("utf-8", "surrogatepass")
+    if b"\\" in data:
+        data = re.sub(rb"\\.", b"__", data, flags=re.DOTALL)  # quotes among them
+    deepest = depth = quotes = 0
+    for at in range(0, len(data), 1 << 20):
+        chunk = np.frombuffer(data, np.uint8, min(1 << 20, len(data) - at), at)
+        inside = (np.cumsum(chunk == 0x22, dtype=np.int32) + quotes) & 1
+        levels = np.cumsum(_STEPS[chunk] * (1 - inside), dtype=np.int32) + depth
+        deepest, depth, quotes = max(deepest, int(levels.max())), int(levels[-1]), int(inside[-1])
     return deepest
 
 
@@ -342,11 +416,25 @@ def printable(text: object) -> str:
     )
 
 
+def shown(value: object, most: int = 80) -> str:
+    """Any value from a file for a message: on one line, printable, and cut where it is longer than ``most``."""
+    text = value[: most + 1] if isinstance(value, str) else reprlib.repr(value)  # which cuts, too
+    text = printable(text)
+    text = f"{text[: most - 2]}.." if len(text) > most else text
+    return f"'{text}'" if isinstance(value, str) else text
+
+
 def csv_cell(value: object) -> object:
     """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    return (
-        f"'{value}" if isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@", "\t", "\r")) else value
-    )
+    if not isinstance(value, str):
+        return value
+    value = printable(value.replace("\t", " "))
+    # Wide forms of the signs count as well where a spreadsheet is set to East Asian languages.
+    return f"'{value}" if unicodedata.normalize("NFKC", value.lstrip()[:1]).startswith(("=", "+", "-", "@")) else value
+
+
+LONGEST_NAME = 255
+"""Bytes of a file's name that file systems take."""
 
 
 def below(root: Path, name: str, where: object) -> Path:
@@ -355,9 +443,15 @@ def below(root: Path, name: str, where: object) -> Path:
     Links inside of ``root`` are the user's own and followed.
 
     Raises:
-        DataError: if it leads elsewhere.
+        DataError: if it leads elsewhere, or no file can have that name.
     """
     inside = posixpath.normpath(name.replace("\\", "/"))
     if "\0" in name or inside.startswith(("/", "../")) or inside == ".." or re.match(r"[A-Za-z]:", inside):
-        raise DataError(f"{where}: names {printable(name)!r}, which leads out of {root}. List paths below that folder")
+        raise DataError(f"{where}: names {shown(name)}, which leads out of {root}. List paths below that folder")
+    try:
+        longest = max(len(os.fsencode(part)) for part in inside.split("/"))
+    except UnicodeEncodeError:
+        longest = LONGEST_NAME + 1
+    if longest > LONGEST_NAME or len(inside) > 3000:
+        raise DataError(f"{where}: names {shown(name)}, which no file can be called. Correct or delete it")
     return root / inside
