@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import math
 import os
 import posixpath
 import re
-import reprlib
 import stat
+import tempfile
 import time
-import unicodedata
 import uuid
 import zipfile
 import zlib
@@ -25,41 +22,21 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError
+from tdcnet.limits import FACTOR as FACTOR
+from tdcnet.limits import MOST_ARRAYS, MOST_TEXT, MOST_YAML
+from tdcnet.limits import bound as bound
+from tdcnet.plain_data import parse_json as parse_json
+from tdcnet.plain_data import parse_yaml as parse_yaml
+from tdcnet.shown import csv_cell as csv_cell
+from tdcnet.shown import printable as printable
+from tdcnet.shown import shown as shown
 
 StrPath = str | os.PathLike[str]
 
-MOST_TEXT = 1 << 28
-"""Bytes of a text or JSON file; the annotations of a large data set take some 100 MB, and ten times that in memory."""
-MOST_YAML = 1 << 18
-"""Bytes of a YAML file, which describes a data set or a run; a thousand class names take some 20 kB."""
-MOST_DEPTH = 50
-"""Levels of nesting in JSON and YAML."""
-MOST_ARRAYS = 4 << 30
-"""Bytes of all arrays in a file."""
-FACTOR = "TDCNET_LIMITS"
-"""Environment variable: a factor on all bounds, for files that are larger for good reason."""
-
 _STALE = 3600.0  # seconds; nobody writes any more to a partial file that has not changed for so long
-
-
-def bound(value: int) -> int:
-    """A bound, times the factor that the user has set (:data:`FACTOR`).
-
-    Raises:
-        ValueError: if that is not a positive number.
-    """
-    text = os.environ.get(FACTOR, "1")
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = 0.0
-    if not 0 < factor < 1e9:
-        raise ValueError(f"{FACTOR} is {text!r}; it must be a positive number, the factor on all bounds of files")
-    return int(value * factor)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -74,33 +51,39 @@ def read_bytes(path: StrPath, most: int = MOST_TEXT) -> bytes:
     """
     path, most = Path(path), bound(most)
     try:
-        # A pipe without a writer would block the opening itself.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        try:
-            return _read_regular(path, descriptor, most)
-        finally:
-            os.close(descriptor)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                _too_large(path, size, most)
+            # Some files grow, and those of /proc tell no size: to the end, but never beyond the bound.
+            pieces, read = [file.read(size + 1) or b""], 0
+            while pieces[-1] and (read := read + len(pieces[-1])) <= most:
+                pieces.append(file.read(1 << 20) or b"")
+            data = b"".join(pieces)
     except (FileNotFoundError, DataError):
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read ({reason}). Check the path and its permissions") from error
+    if len(data) > most:
+        _too_large(path, len(data), most)
+    return data
 
 
-def _read_regular(path: Path, descriptor: int, most: int) -> bytes:
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        raise DataError(f"{path}: is {_kind(found.st_mode)}, expected a file. Remove it or give another path")
-    if found.st_size > most:
-        _too_large(path, found.st_size, most)
-    # Some files grow, and those of /proc tell no size: to the end, but never beyond the bound.
-    pieces, read = [], 0
-    while piece := os.read(descriptor, max(1 << 16, found.st_size - read + 1)):
-        pieces.append(piece)
-        read += len(piece)
-        if read > most:
-            _too_large(path, read, most)
-    return b"".join(pieces)
+def open_regular(path: StrPath) -> BinaryIO:
+    """Opens a regular file for reading; a pipe or a device is not waited for.
+
+    Raises:
+        OSError: if it cannot be opened.
+        DataError: if it is no regular file.
+    """
+    # A pipe without a writer would block the opening itself.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise DataError(f"{path}: is {_kind(mode)}, expected a file. Remove it or give another path")
+    return open(descriptor, "rb")
 
 
 def read_text(path: StrPath, most: int = MOST_TEXT, errors: str = "strict") -> str:
@@ -132,23 +115,6 @@ def read_json(path: StrPath, most: int = MOST_TEXT) -> Any:
     return parse_json(text, path)
 
 
-def parse_json(text: str, where: object) -> Any:
-    """What JSON text holds; ``where`` it stands is for messages. Raises DataError as :func:`read_json`."""
-    try:
-        if _nesting(text) > bound(MOST_DEPTH):
-            raise DataError(f"{where}: is nested more than {bound(MOST_DEPTH)} levels deep; expected is plain data")
-        content = json.loads(
-            text, object_pairs_hook=_pairs, parse_int=_int, parse_float=_float, parse_constant=_no_constant
-        )
-        if _ODD_TEXT.search(text):
-            _check_plain(content)
-    except DataError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: is not JSON that can be used ({error}). Write the file again") from error
-    return content
-
-
 def read_yaml(path: StrPath) -> Any:
     """What a YAML file holds: plain data, without anchors and aliases, which could make a large thing of a small file.
 
@@ -157,26 +123,6 @@ def read_yaml(path: StrPath) -> Any:
         DataError: if it cannot be read, is not YAML, or is not such data.
     """
     return parse_yaml(read_text(path, MOST_YAML), path)
-
-
-def parse_yaml(text: str, where: object) -> Any:
-    """What YAML text holds; ``where`` it stands is for messages. Raises DataError as :func:`read_yaml`."""
-    depth = 0
-    try:
-        for event in yaml.parse(text, Loader=_Loader):
-            if isinstance(event, yaml.AliasEvent):
-                raise DataError(f"{where}: refers to *{shown(event.anchor)}; aliases are not read. Write the value out")
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > bound(MOST_DEPTH):
-                raise DataError(f"{where}: is nested more than {bound(MOST_DEPTH)} levels deep; expected is plain data")
-        content = yaml.load(text, Loader=_Loader)
-        _check_plain(content)
-    except DataError:
-        raise
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError) as error:
-        reason = printable(" ".join(str(error).split()))[:300]
-        raise DataError(f"{where}: is not YAML that can be used ({reason}). Correct the file") from error
-    return content
 
 
 def read_arrays(path: StrPath, names: Iterable[str]) -> dict[str, NDArray[Any]]:
@@ -252,86 +198,6 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     return array.copy()
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Plain data, every key once."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """As PyYAML, which takes the last of several."""
-        found = super().construct_mapping(node, deep)
-        if len(found) < len(node.value):
-            raise yaml.YAMLError(f"a key stands twice in one mapping{node.start_mark}")
-        return found
-
-    def construct_yaml_int(self, node: Any) -> Any:
-        """As PyYAML, which takes time without end for those in base 60."""
-        if len(node.value) > 66:
-            raise yaml.YAMLError(f"a whole number has {len(node.value)} digits{node.start_mark}")
-        return super().construct_yaml_int(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-
-
-_WIDEST = 1 << 63
-_ODD_TEXT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # escapes of NUL, and of half a character
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"{shown(next(key for key in keys if keys.count(key) > 1))} stands twice in one object")
-    return found
-
-
-def _int(text: str) -> int:
-    value = int(text) if len(text) < 24 else _WIDEST
-    return _no_constant(f"{text[:24]}..") if abs(value) >= _WIDEST else value
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    return _no_constant(text[:24]) if math.isinf(value) else value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number that can be used")
-
-
-def _check_plain(content: Any) -> None:
-    """Raises ValueError for what names and numbers cannot be, however a file spells them."""
-    todo = [content]
-    while todo:
-        each = todo.pop()
-        if isinstance(each, dict):
-            todo += [*each, *each.values()]
-        elif isinstance(each, list | tuple | set):
-            todo += each
-        elif isinstance(each, str):
-            if "\0" in each or any(0xD800 <= ord(c) < 0xE000 for c in each):
-                raise ValueError(f"{shown(each)} holds what is no character")
-        elif isinstance(each, int) and abs(each) >= _WIDEST:
-            raise ValueError("a whole number has more than 64 bits")
-
-
-_STEPS = np.zeros(256, np.int8)
-_STEPS[[0x5B, 0x7B]], _STEPS[[0x5D, 0x7D]] = 1, -1
-
-
-def _nesting(text: str) -> int:
-    """Levels of brackets outside of strings."""
-    data = text.encode("utf-8", "surrogatepass")
-    if b"\\" in data:
-        data = re.sub(rb"\\.", b"__", data, flags=re.DOTALL)  # quotes among them
-    deepest = depth = quotes = 0
-    for at in range(0, len(data), 1 << 20):
-        chunk = np.frombuffer(data, np.uint8, min(1 << 20, len(data) - at), at)
-        inside = (np.cumsum(chunk == 0x22, dtype=np.int32) + quotes) & 1
-        levels = np.cumsum(_STEPS[chunk] * (1 - inside), dtype=np.int32) + depth
-        deepest, depth, quotes = max(deepest, int(levels.max())), int(levels[-1]), int(inside[-1])
-    return deepest
-
-
 def _kind(mode: int) -> str:
     kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
     return next((word for test, word in kinds if test(mode)), "a device")
@@ -345,6 +211,33 @@ def _too_large(path: Path, size: int, most: int) -> NoReturn:
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
+
+
+class FolderError(OSError):
+    """A folder that files are to be written to and cannot be; the message says why and what to do."""
+
+
+def check_writable(folder: StrPath, remedy: str) -> Path:
+    """Makes a folder and sees to it that files can be made in it, before hours are spent on what goes there.
+
+    Args:
+        folder: to write to.
+        remedy: what to do if that cannot be, such as the option that names another one.
+
+    Raises:
+        FolderError: if it cannot be made, or written to.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        # Without an own reason to name the errno of: the message is the whole of it.
+        raise FolderError(
+            f"{folder}: cannot be written to ({getattr(error, 'strerror', None) or error}). {remedy}"
+        ) from error
+    return folder
 
 
 @contextmanager
@@ -406,31 +299,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 # -- names from files --------------------------------------------------------------------------------------------------
-
-
-def printable(text: object) -> str:
-    """A name from a file as one may show it: without what steers a terminal or hides what it says."""
-    return "".join(
-        c if c in " \t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else f"\\x{ord(c):02x}"
-        for c in str(text)
-    )
-
-
-def shown(value: object, most: int = 80) -> str:
-    """Any value from a file for a message: on one line, printable, and cut where it is longer than ``most``."""
-    text = value[: most + 1] if isinstance(value, str) else reprlib.repr(value)  # which cuts, too
-    text = printable(text)
-    text = f"{text[: most - 2]}.." if len(text) > most else text
-    return f"'{text}'" if isinstance(value, str) else text
-
-
-def csv_cell(value: object) -> object:
-    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    if not isinstance(value, str):
-        return value
-    value = printable(value.replace("\t", " "))
-    # Wide forms of the signs count as well where a spreadsheet is set to East Asian languages.
-    return f"'{value}" if unicodedata.normalize("NFKC", value.lstrip()[:1]).startswith(("=", "+", "-", "@")) else value
 
 
 LONGEST_NAME = 255

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tdcnet import files
+from tdcnet import files, shown
 from tdcnet.data.errors import DataError
 
 HOSTILE_JSON = {
@@ -192,7 +192,10 @@ def test_names_from_files_steer_nothing():
     assert files.shown("a\n" * 100, 20) == "'a\\x0aa\\x0aa\\x0aa\\x..'" and files.shown([1, None]) == "[1, None]"
     assert len(files.shown([10**4000] * 10**6)) <= 80
     assert files.csv_cell("\t=1\n") == "' =1\\x0a" and files.csv_cell("\uff1d1") == "'\uff1d1"
-    assert [files.csv_cell(v) for v in ("=1+1", "  @x", "a=b", 1.5, "-2")] == ["'=1+1", "'  @x", "a=b", 1.5, "'-2"]
+    assert [files.csv_cell(v) for v in ("=1+1", "  @x", "a=b", 1.5, "-2", "-2+3")] == [
+        *("'=1+1", "'  @x", "a=b", 1.5, "-2", "'-2+3"),
+    ]
+    assert shown.csv_text([["a", "@b\n"], [-1.5, "x,y"]]) == 'a,\'@b\\x0a\n-1.5,"x,y"\n'
 
 
 def test_listed_paths_stay_below_their_root(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def read_homographies(root: Path, _: Problems) -> Any:
 
 def other_homographies(rng: random.Random, name: str, data: bytes) -> tuple[bytes, str] | None:
     """A file with a checksum that fits and content that does not."""
-    from tdcnet.files import write_arrays
+    from tdcnet.files import read_arrays, write_arrays
 
     found = _homographies()
     how = rng.randrange(8)
@@ -144,8 +145,15 @@ def other_homographies(rng: random.Random, name: str, data: bytes) -> tuple[byte
         found = found[: rng.randrange(4)]
     elif how == 6:
         found = found.astype(rng.choice((np.float16, np.int64, np.bool_, np.complex64, "U3")))
-    content = {"homographies": found, "tag": np.array("tag"), "segments": np.array([1, 2])}
-    target = Path("/tmp") / f"fuzz-{rng.randrange(10**12)}.npz"
+    target = Path(tempfile.gettempdir()) / f"fuzz-{rng.randrange(10**12)}.npz"
+    target.write_bytes(data)
+    content = read_arrays(target, ("homographies", "tag", "segments", "recording"))
+    if how == 7:
+        content[rng.choice(("tag", "segments", "recording"))] = rng.choice(
+            (np.zeros(2), np.array("x"), np.zeros((0, 0)))
+        )
+    else:
+        content["homographies"] = found
     write_arrays(target, content)
     data = target.read_bytes()
     target.unlink()
