@@ -4,19 +4,55 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 import reprlib
 import unicodedata
 from collections.abc import Iterable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def printable(text: object) -> str:
     """A name from a file as one may show it: without what steers a terminal or hides what it says."""
+    text = str(text)
+    if text.isprintable():
+        return text
     return "".join(
         c if c in " \t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else f"\\x{ord(c):02x}"
-        for c in str(text)
+        for c in text
     )
+
+
+def lines(text: object) -> str:
+    """A message of one line or several, each printable."""
+    return "\n".join(printable(line) for line in str(text).split("\n"))
+
+
+def emphasised(text: str) -> Text:
+    """A line for the terminal: ``[bold]..[/]`` before a blank, punctuation or the end is set off, all else is text."""
+    from rich.text import Text  # late: files are read with this module, too
+
+    found, at = Text(), 0
+    for match in re.finditer(r"\[bold\](.*?)\[/\](?=[\s,:;.]|$)", text):
+        found.append(lines(text[at : match.start()])).append(lines(match[1]), "bold")
+        at = match.end()
+    return found.append(lines(text[at:]))
+
+
+class LogFormatter(logging.Formatter):
+    """Writes a log's lines as one may show them, whatever names they hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return lines(super().format(record))
+
+
+def markdown_cell(value: object) -> str:
+    """A value for a table in Markdown, where bars, line ends and tags mean something."""
+    return re.sub(r"([\\`*_{}\[\]<>|$~])", r"\\\1", printable(value))
 
 
 def shown(value: object, most: int = 80) -> str:
