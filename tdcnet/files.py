@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError
 from tdcnet.limits import FACTOR as FACTOR
-from tdcnet.limits import MOST_ARRAYS, MOST_TEXT, MOST_YAML
+from tdcnet.limits import MOST_ARRAYS, MOST_JSON, MOST_TEXT, MOST_YAML
 from tdcnet.limits import bound as bound
 from tdcnet.plain_data import parse_json as parse_json
 from tdcnet.plain_data import parse_yaml as parse_yaml
@@ -104,7 +104,7 @@ def read_text(path: StrPath, most: int = MOST_TEXT, errors: str = "strict") -> s
         raise DataError(f"{path}: is not text in UTF-8 ({error}). Save it in that encoding") from error
 
 
-def read_json(path: StrPath, most: int = MOST_TEXT) -> Any:
+def read_json(path: StrPath, most: int = MOST_JSON) -> Any:
     """What a JSON file holds. NaN and infinity, which JSON does not have, are refused.
 
     Raises:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
-MOST_TEXT = 1 << 28
-"""Bytes of a text or JSON file; the annotations of a large data set take some 100 MB, and ten times that in memory."""
+MOST_TEXT = 1 << 27
+"""Bytes of a text file, such as a list of frames or a table of boxes; a million lines of a hundred letters fit."""
+MOST_JSON = 1 << 28
+"""Bytes of a JSON file; the annotations of a large data set take some 100 MB, and ten times that in memory."""
 MOST_YAML = 1 << 18
 """Bytes of a YAML file, which describes a data set or a run; a thousand class names take some 20 kB."""
 MOST_DEPTH = 50

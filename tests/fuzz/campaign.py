@@ -167,7 +167,13 @@ class Worker:
             return 0.0
 
 
-def run(readers: dict[str, int], seed: int, inputs: int | None = None, minutes: float | None = None) -> Iterator[Any]:
+def run(
+    readers: dict[str, int],
+    seed: int,
+    inputs: int | None = None,
+    minutes: float | None = None,
+    worker: Worker | None = None,
+) -> Iterator[Any]:
     """Tries inputs in turn over the readers; gives the counts after each input, and whether it is a new finding.
 
     Args:
@@ -175,13 +181,15 @@ def run(readers: dict[str, int], seed: int, inputs: int | None = None, minutes: 
         seed: of the campaign; input ``i`` of a reader has the seed ``SEED/READER/i``.
         inputs: to try; None for as many as the minutes allow.
         minutes: to go on.
+        worker: that reads; one of its own if None.
     """
-    counts, worker, began = Counts(), Worker(), time.monotonic()
+    counts, own, began = Counts(), worker is None, time.monotonic()
+    worker = worker or Worker()
     numbers: Counter[str] = Counter()
     try:
         while True:
             for reader, weight in readers.items():
-                for _ in range(4 * weight):
+                for _ in range(2 * weight):
                     late = minutes is not None and time.monotonic() - began > 60 * minutes
                     if late or (inputs is not None and counts.inputs >= inputs):
                         return
@@ -195,7 +203,8 @@ def run(readers: dict[str, int], seed: int, inputs: int | None = None, minutes: 
                     finding = Finding(reader, task["seed"], task["policy"], verdict, edits, how)
                     yield counts, finding, counts.add(finding, time.monotonic() - start)
     finally:
-        worker.close()
+        if own:
+            worker.close()
 
 
 def reduce(finding: Finding, worker: Worker) -> Finding:

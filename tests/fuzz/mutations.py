@@ -65,7 +65,7 @@ def _special_file(name: str, files: dict[str, bytes], names: list[str], rng: ran
         other = rng.choice(names)
         return [Edit(name, "bytes", files[other], f"has the content of {other}")]
     if way == 5:
-        size = rng.choice((2**28 - 1, 2**30 - 5, 2**30 + 5, 5 * 2**30, 2**40))
+        size = rng.choice((2**26, 2**27 - 1, 2**28 - 1, 2**28 + 5, 5 * 2**30, 2**40))
         return [Edit(name, "hole", str(size).encode(), f"{size} bytes of nothing")]
     if way == 6:
         # In a folder that is not the top one, a link back up: endless for those who follow it.

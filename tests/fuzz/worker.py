@@ -15,6 +15,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 import warnings
 from fnmatch import fnmatch
 from pathlib import Path
@@ -120,6 +121,10 @@ def main() -> None:
                 tell(state="end", verdict={"kind": "equal"}, edits=[edit.as_json() for edit in edits], how=_told(edits))
                 continue
             tell(state="begin", folder=folder)
+            if task.get("test") == "hang":
+                time.sleep(60)
+            if task.get("test") == "die":
+                os.abort()
             result = bench.judge(edits, task["policy"])
             kept = [edit.as_json() for edit in edits] if result.failed else []
             tell(state="end", verdict=result.as_json(), edits=kept, how=_told(edits))
