@@ -351,22 +351,6 @@ def _pair(
     return homography
 
 
-def _joined(computed: Homographies, stored: Homographies | Unusable | None) -> Homographies:
-    """What was computed, and where nothing was, what another process has stored meanwhile."""
-    if stored is None or isinstance(stored, Unusable):
-        return computed
-    return np.where(np.isnan(computed), stored, computed)
-
-
-def _missing(sequence: Sequence, stored: Homographies | None) -> list[int]:
-    return [int(t) for t in sequence.indices if stored is None or np.isnan(stored[t]).any()]
-
-
-def _segments(sequence: Sequence) -> int:
-    """A checksum of the cuts of a recording: clips differ when these do."""
-    return zlib.crc32(np.ascontiguousarray(sequence.segment_start, np.int64).tobytes())
-
-
 def _recording(sequence: Sequence) -> int:
     """A checksum that tells recordings of one name apart: what their files are called, and how large some are.
 
@@ -394,3 +378,19 @@ def _usable(stored: Homographies) -> bool:
     if not np.isfinite(found).all() or (np.abs(found) > _FARTHEST).any():
         return False
     return bool((np.abs(found[:, 2, 2] - 1) < 0.5).all() and (np.linalg.det(found) > _LEAST).all())
+
+
+def _joined(computed: Homographies, stored: Homographies | Unusable | None) -> Homographies:
+    """What was computed, and where nothing was, what another process has stored meanwhile."""
+    if stored is None or isinstance(stored, Unusable):
+        return computed
+    return np.where(np.isnan(computed), stored, computed)
+
+
+def _missing(sequence: Sequence, stored: Homographies | None) -> list[int]:
+    return [int(t) for t in sequence.indices if stored is None or np.isnan(stored[t]).any()]
+
+
+def _segments(sequence: Sequence) -> int:
+    """A checksum of the cuts of a recording: clips differ when these do."""
+    return zlib.crc32(np.ascontiguousarray(sequence.segment_start, np.int64).tobytes())
