@@ -1,7 +1,7 @@
 """Turns a released TDCNet checkpoint into one of this project.
 
 python scripts/convert_official.py tdcnet_irstd_uav.pth tdcnet_irstd_uav.ckpt
-python train.py stage=eval +experiment=irstd_uav ckpt_path=tdcnet_irstd_uav.ckpt
+python train.py stage=eval dataset=irstd_uav ckpt_path=tdcnet_irstd_uav.ckpt
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from tdcnet.deploy.official import convert
+from tdcnet.deploy.record import LONGEST_NAME, Record
 from tdcnet.deploy.weights import PREFIX, CheckpointError, load_plain
+from tdcnet.files import printable, replacing
 
 
 def tensors_of(content: object, where: Path) -> Mapping[str, Tensor]:
@@ -44,9 +46,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
         return 1
     deployed = "backbone_tdc.stem.bias" in state
-    info = {"name": given.input.stem, "deployed": deployed, "overrides": [f"model.in_channels={given.in_channels}"]}
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"state_dict": {f"{PREFIX}{n}": v for n, v in state.items()}, "tdcnet": info}, given.output)
+    classes = int(state["head.class_pred.bias"].numel())
+    record = Record(
+        model={"_target_": "tdcnet.models.tdcnet", "num_classes": classes, "in_channels": given.in_channels},
+        classes=("target",) if classes == 1 else tuple(f"class {i}" for i in range(classes)),
+        num_frames=5,
+        stride=1,
+        name=printable(given.input.stem)[:LONGEST_NAME],
+        deployed=deployed,
+    )
+    with replacing(given.output) as file:
+        torch.save({"state_dict": {f"{PREFIX}{n}": v for n, v in state.items()}, "tdcnet": record.plain()}, file)
     print(f"{given.output}: {len(state)} tensors in {'deploy' if deployed else 'training'} form, from {len(released)}")
     return 0
 

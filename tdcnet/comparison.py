@@ -17,19 +17,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 
 from tdcnet.cost import OTHER, count
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.weights import load_detector
-from tdcnet.metrics import DetectionMetrics
 from tdcnet.metrics.matching import Floats
 from tdcnet.metrics.outcomes import Outcomes, average_precision, draws, pd_at, percentiles
 from tdcnet.models import Detector
 from tdcnet.models.detector import MULTIPLE
 from tdcnet.report.exchange import read_ground_truth, read_predictions
+from tdcnet.run_folder import read_run
 
 FIGURES: dict[str, Callable[[Outcomes, Floats], float]] = {
     "AP50": average_precision,
@@ -97,15 +95,12 @@ def read_entries(runs: dict[str, list[Path]]) -> list[Entry]:
             first = first or (folder, frames, sequences)
             if sequences != first[2] or not np.array_equal(frames.target_boxes, first[1].target_boxes):
                 raise DataError(f"{folder} was evaluated on other frames than {first[0]}; compare runs of one data set")
-            cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
-            assert isinstance(cfg, DictConfig)
-            its = OmegaConf.to_container(cfg.model)
-            network = network or its
-            if its != network:
+            run = read_run(folder)
+            network = network or run.network
+            if run.network != network:
                 raise DataError(f"{folder} has another network than {folders[0]}; give each row a name of its own")
-            found = read_predictions(folder / "predictions.json", frames, list(cfg.dataset.classes))
-            metrics: DetectionMetrics = instantiate(OmegaConf.to_container(cfg.module.metrics), _convert_="all")
-            near = Outcomes.of(found, sequences, None, metrics.rule, metrics.within_class)
+            found = read_predictions(folder / "predictions.json", frames, run.classes)
+            near = Outcomes.of(found, sequences, None, run.rule, run.within_class)
             over = Outcomes.by_overlap(found, sequences)
             entry.outcomes.append({key: over if key == "AP50" else near for key in FIGURES})
             entry.folders.append(folder)
@@ -123,14 +118,14 @@ def add_costs(entries: Sequence[Entry], rounds: int = 7) -> None:
     """
     timed: list[tuple[Entry, Detector, torch.Tensor, list[float]]] = []
     for entry in entries:
-        cfg = OmegaConf.load(entry.folders[0] / ".hydra" / "config.yaml")
+        run = read_run(entry.folders[0])
         own = entry.folders[0] / "checkpoints" / "best.ckpt"
-        checkpoint = own if own.is_file() else cfg.ckpt_path
-        if checkpoint is None or not Path(checkpoint).exists():
+        checkpoint = own if own.is_file() else run.checkpoint
+        if checkpoint is None or not checkpoint.exists():
             continue
         deployed = reparameterize(load_detector(checkpoint))
-        size = [-(-n // MULTIPLE) * MULTIPLE for n in cfg.dataset.size]
-        clip = torch.rand(1, deployed.in_channels, cfg.dataset.num_frames, *size)
+        size = [-(-n // MULTIPLE) * MULTIPLE for n in run.size]
+        clip = torch.rand(1, deployed.in_channels, run.num_frames, *size)
         with torch.inference_mode():
             cost = count(deployed, lambda net=deployed, x=clip: net(x, x))[OTHER]  # type: ignore[misc]
         entry.parameters, entry.gflops = cost.parameters, cost.flops / 1e9

@@ -18,6 +18,7 @@ from tdcnet.comparison import add_costs, find_runs, read_entries, rows_of
 from tdcnet.cost import OTHER, count
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.fold import reparameterize
+from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import export
 from tdcnet.models import tdcnet_nano
 from tdcnet.report.comparison import as_markdown
@@ -74,7 +75,7 @@ def network(tmp_path_factory) -> Path:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         cfg = compose("config", overrides=["dataset=synthetic", "model=tdcnet_nano"])
     folder = tmp_path_factory.mktemp("network")
-    return export(folder, tdcnet_nano(), {"model": OmegaConf.to_container(cfg.model, resolve=True)})
+    return export(folder, tdcnet_nano(), Record(model=OmegaConf.to_container(cfg.model, resolve=True)))
 
 
 def test_seeds_are_one_row_and_rows_are_told_against_the_first(tmp_path):

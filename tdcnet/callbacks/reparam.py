@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from tdcnet.deploy.fold import is_deployed, largest_difference, reparameterize
+from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import PREFIX, export
 from tdcnet.detection import DetectionModule
-from tdcnet.files import write_atomically
+from tdcnet.files import printable, replacing, write_atomically
 from tdcnet.layers.stacked_branches import StackedBranches
 from tdcnet.models import Detector
 
@@ -101,26 +104,29 @@ class Reparam(pl.Callback):
                 "the batch norms' running_var for values near zero, or raise stage.tolerance knowingly"
             )
         assert self.deployed is not None and isinstance(pl_module, DetectionModule)
-        info = {**pl_module.checkpoint_info, "deployed": is_deployed(self.deployed)}
-        export(self.dirpath, self.deployed, info)
+        record = Record.of(pl_module.checkpoint_info, "the exported network")
+        export(self.dirpath, self.deployed, record)
         state = {f"{PREFIX}{name}": value.cpu() for name, value in self.deployed.state_dict().items()}
-        torch.save({"state_dict": state, "tdcnet": info}, self.dirpath / "deploy.ckpt")
-        card = self._card(pl_module, info)
+        with replacing(self.dirpath / "deploy.ckpt") as file:
+            torch.save(
+                {"state_dict": state, "tdcnet": replace(record, deployed=is_deployed(self.deployed)).plain()}, file
+            )
+        card = self._card(pl_module, record)
         write_atomically(self.dirpath / "README.md", card.encode())
         log.info("exported %s (largest difference %.2g on %d clips)", self.dirpath, self.difference, self.compared)
 
-    def _card(self, module: DetectionModule, info: dict[str, Any]) -> str:
+    def _card(self, module: DetectionModule, record: Record) -> str:
         before = sum(p.numel() for p in module.model.parameters())
         after = sum(p.numel() for p in self.deployed.parameters()) if self.deployed else 0
         rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in module.results.items())
-        return f"""# {info.get("name", "TDCNet")}, deploy form
+        return f"""# {_text(record.name or "TDCNet")}, deploy form
 
 Detector of small moving targets in infrared video: TDCNet (arXiv 2511.09352), re-parameterised.
 
 - Input: two clips `[B, {module.model.in_channels}, T, H, W]` in [0, 1], oldest frame first, T = \
-{info.get("num_frames", 5)}, frames {info.get("stride", 1)} apart: `aligned` (registered onto the newest) and `frames`.
+{record.num_frames or 5}, frames {record.stride or 1} apart: `aligned` (registered onto the newest) and `frames`.
 - Output: raw `[B, {5 + module.model.num_classes}, H/8, W/8]`; `tdcnet.models.postprocess` makes boxes of it.
-- Classes: {", ".join(info.get("classes", ["target"]))}. Parameters: {before:,} in training form, {after:,} here.
+- Classes: {_text(", ".join(record.classes or ("target",)))}. Parameters: {before:,} in training form, {after:,} here.
 - Largest difference to the training form: {self.difference:.2g} on {self.compared} validation clips.
 
 ```python
@@ -128,13 +134,17 @@ from tdcnet.deploy.weights import load_detector
 model = load_detector("model.safetensors")  # with config.json beside it
 ```
 
-Trained with `python train.py {" ".join(info.get("overrides", []))}`; figures on its validation split
-({info.get("dataset", "unknown data set")}):
+Trained with `{_text(record.command)}`; figures on its validation split ({_text(record.dataset or "unknown data set")}):
 
 | figure | value |
 |---|---|
 {rows}
 """
+
+
+def _text(name: str) -> str:
+    """A name in Markdown: nothing in it is markup."""
+    return html.escape(printable(name).replace("`", "'"), quote=False)
 
 
 def _unfolded(model: nn.Module, aligned: Tensor, frames: Tensor) -> Tensor:

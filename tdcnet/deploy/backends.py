@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tdcnet.deploy import optional
-from tdcnet.deploy.graph import INPUTS
-from tdcnet.deploy.weights import CONFIG, CheckpointError, Weights
+from tdcnet.deploy.graph import INPUTS, files_of
+from tdcnet.deploy.weights import CONFIG, CheckpointError, Weights, check_file, read_record
+from tdcnet.files import printable
 
 GRAPHS = (".onnx", ".xml")
 """Endings of files that only a backend reads."""
@@ -46,12 +46,14 @@ class Backend(nn.Module):
         super().__init__()
         self.path = find_graph(path, self.usual, self.suffixes, self.name)
         self.threads = threads or torch.get_num_threads()
+        for file in files_of(self.path):
+            check_file(file)
         try:
             inputs, output = self.load()
         except optional.MissingPackage:
             raise
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            reason = printable(str(error).strip().partition("\n")[0].rstrip("."))
             raise CheckpointError(f"{self.path} cannot be read by {self.name} ({reason}); export it again") from error
         if set(inputs) != set(INPUTS) or len(inputs["frames"]) != 5 or None in (*inputs["frames"][1:], output[1]):
             raise CheckpointError(
@@ -168,6 +170,7 @@ def read_info(path: str | os.PathLike[str]) -> Weights:
 
     Raises:
         FileNotFoundError: if there is no such file, or no such path at all.
+        CheckpointError: if it holds something else.
     """
     path = Path(path)
     if not path.exists():
@@ -178,7 +181,7 @@ def read_info(path: str | os.PathLike[str]) -> Weights:
             f"no {CONFIG} at {config.parent}; it tells the classes and frames of the network. ckpt_path names the "
             "folder that stage=deploy wrote, or a graph in it; keep its files together"
         )
-    return Weights({}, json.loads(config.read_text(encoding="utf-8")))
+    return Weights({}, read_record(config))
 
 
 def _sizes(shape: Any) -> tuple[Any, ...]:

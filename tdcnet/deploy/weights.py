@@ -2,46 +2,71 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
+import hashlib
 import json
 import os
 import pickle
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
+from tdcnet.data.errors import DataError
+from tdcnet.deploy.errors import CheckpointError as CheckpointError
 from tdcnet.deploy.fold import is_deployed, reparameterize
+from tdcnet.deploy.gate import MOST_PARAMETERS, build_network
+from tdcnet.deploy.record import Record
+from tdcnet.files import bound, printable, read_bytes, read_json, write_atomically
 from tdcnet.models import Detector
 
 PREFIX = "model."
 """Of the network's tensors in a checkpoint, which may hold others."""
+WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-"""Beside ``model.safetensors``: what rebuilds the network."""
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be read, is refused, or is of another network; the message says what to do."""
+"""Beside :data:`WEIGHTS`: the network's :class:`~tdcnet.deploy.record.Record`."""
+MOST_BYTES = 16 << 30
+"""Of a file of weights."""
+MOST_CONFIG = 1 << 20
+"""Bytes of a config.json."""
 
 
 @dataclass
 class Weights:
-    """What a checkpoint holds: the network's tensors, and plain data on how it came about."""
+    """What a file holds: the network's tensors, and what it tells about their use."""
 
     state: dict[str, Tensor]
-    info: dict[str, Any] = field(default_factory=dict)
+    record: Record = field(default_factory=Record)
 
     @property
     def deployed(self) -> bool:
         """Whether the tensors are those of a re-parameterised network."""
-        return bool(self.info.get("deployed", False))
+        return self.record.deployed
+
+    def network(self, where: object, allow: Sequence[str] = ()) -> Detector:
+        """The network that the file describes, with these weights.
+
+        Args:
+            where: the file, for messages.
+            allow: packages of the user's own that it may take parts from.
+
+        Raises:
+            CheckpointError: if it does not tell, asks for what is not allowed, or the two do not belong together.
+        """
+        if self.record.model is None:
+            raise CheckpointError(f"{where} does not say how its network is built; keep {CONFIG} beside {WEIGHTS}")
+        held = sum(tensor.numel() for tensor in self.state.values())
+        # Folding leaves a fraction; a config that asks for far more than there are weights for is not theirs.
+        model = build_network(self.record.model, where, allow, most=min(MOST_PARAMETERS, 8 * held + 1_000_000))
+        loaded: Detector = load_into(model, self, where)  # type: ignore[arg-type]
+        return loaded
 
 
 def read_weights(path: str | os.PathLike[str]) -> Weights:
@@ -51,12 +76,12 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it is no checkpoint of this project, or holds more than tensors and plain data.
+        CheckpointError: if it is no checkpoint of this project, is damaged, or holds more than tensors and plain data.
     """
     path = Path(path)
     if path.is_dir():
-        path = path / "model.safetensors"
-    if not path.is_file():
+        path = path / WEIGHTS
+    if not path.exists():
         raise FileNotFoundError(f"no checkpoint at {path}; ckpt_path names a .ckpt or .safetensors file")
     if path.suffix in (".onnx", ".xml"):
         raise CheckpointError(
@@ -64,33 +89,103 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
             f"backend={'onnxruntime' if path.suffix == '.onnx' else 'openvino'}"
         )
     if path.suffix == ".safetensors":
-        try:
-            state = load_file(path)
-        except SafetensorError as error:
-            raise CheckpointError(f"{path} is not a safetensors file ({error}); export it again") from error
-        config = path.with_name(CONFIG)
-        return Weights(state, json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {})
-
+        return _read_safetensors(path)
     content = load_plain(path)
     if not isinstance(content, Mapping) or not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(
             f"{path} holds no 'state_dict': it is no checkpoint of this project. Tensors released by TDCNet's authors "
             "become one by scripts/convert_official.py"
         )
-    state = {n.removeprefix(PREFIX): v for n, v in content["state_dict"].items() if n.startswith(PREFIX)}
+    named = {name: value for name, value in content["state_dict"].items() if isinstance(name, str)}
+    state = {name.removeprefix(PREFIX): value for name, value in named.items() if name.startswith(PREFIX)}
     if "ema" in content:
-        state.update(content["ema"]["average"])
-    return Weights(state, dict(content.get("tdcnet", {})))
+        average = content["ema"].get("average") if isinstance(content["ema"], Mapping) else None
+        if not isinstance(average, Mapping):
+            raise CheckpointError(f"{path} is damaged: its moving average is no list of tensors. Fetch it again")
+        state.update(average)
+    check_tensors(state, path)
+    return Weights(state, Record.of(content.get("tdcnet", {}), path))
+
+
+def _read_safetensors(path: Path) -> Weights:
+    config = path.with_name(CONFIG)
+    record = read_record(config) if config.exists() else Record()
+    data = _read(path)
+    check_digest(data, path, record)
+    try:
+        state = load_safetensors(data)
+    except Exception as error:  # SafetensorError, and what torch says to sizes that overflow
+        raise CheckpointError(f"{path} is not a safetensors file ({printable(error)}); export it again") from error
+    check_tensors(state, path)
+    return Weights(state, record)
+
+
+def read_record(path: Path) -> Record:
+    """The record in a ``config.json``.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        CheckpointError: if it cannot be read, or holds something else.
+    """
+    try:
+        return Record.of(read_json(path, MOST_CONFIG), path)
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def check_digest(data: bytes, path: Path, record: Record) -> None:
+    """Raises CheckpointError if the record tells another SHA-256 for this file; older exports tell none."""
+    expected = record.files.get(path.name)
+    if expected is not None and hashlib.sha256(data).hexdigest() != expected:
+        raise CheckpointError(
+            f"{path} is not the file that was exported: its SHA-256 differs from the one in {CONFIG}. Copy both again"
+        )
+
+
+def check_file(path: Path) -> None:
+    """The same for a file on disk and the ``config.json`` beside it, if there is one."""
+    config = path.with_name(CONFIG)
+    if path.is_file() and config.is_file() and path.name in (record := read_record(config)).files:
+        check_digest(_read(path), path, record)
+
+
+def check_tensors(state: Mapping[Any, Any], where: object) -> None:
+    """Sees to it that a state holds plain tensors of finite numbers.
+
+    Raises:
+        CheckpointError: naming the first that is none.
+    """
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{where} is damaged: {_short(name)} is a {type(value).__name__}, not a tensor")
+        if value.layout != torch.strided or value.device.type == "meta" or value.is_quantized or value.is_nested:
+            raise CheckpointError(f"{where}: tensor {_short(name)} is of a kind that no network here has")
+        if value.is_complex() or (value.is_floating_point() and not torch.isfinite(value).all()):
+            raise CheckpointError(
+                f"{where}: tensor {_short(name)} holds values that are no numbers (NaN or infinite), so nothing it "
+                "gives would mean anything. Take an earlier checkpoint"
+            )
 
 
 def load_plain(path: str | os.PathLike[str]) -> Any:
     """``torch.load`` of tensors and plain data only, onto the CPU.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         CheckpointError: if the file is damaged or would run code of its own on loading.
     """
+    path = Path(path)
+    if not path.is_file():
+        if path.exists():
+            raise CheckpointError(f"{path} is no file; a checkpoint is one")
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    if path.stat().st_size > bound(MOST_BYTES):
+        raise CheckpointError(f"{path} has {path.stat().st_size:,} bytes, at most {bound(MOST_BYTES):,} are read")
+    _check_archive(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about storage classes that a damaged file may name
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
         raise CheckpointError(
@@ -98,10 +193,30 @@ def load_plain(path: str | os.PathLike[str]) -> Any:
             + (f" but asks for {found[1]}, and could run code when loaded" if found else "")
             + ". Ask its author for a safetensors file or a plain state dict"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle raises whatever its opcodes run into
+        reason = printable(error).partition("\\x0a")[0][:200] or type(error).__name__
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({error}); is it cut short? Fetch it again"
+            f"{path} cannot be read as a checkpoint ({reason}); is it cut short? Fetch it again"
         ) from error
+
+
+def _check_archive(path: Path) -> None:
+    """Checks the sums that ``torch.save`` writes, which ``torch.load`` does not look at."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return  # PyTorch's format before 1.6, which has no sums; or no checkpoint, as torch.load then says
+        with zipfile.ZipFile(path) as archive:
+            if packed := [each.filename for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED]:
+                raise CheckpointError(
+                    f"{path} is refused: {_short(packed[0])} in it is compressed, torch.save never does"
+                )
+            damaged = archive.testzip()
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile's own are many
+        raise CheckpointError(f"{path} cannot be read as a checkpoint ({printable(error)}); fetch it again") from error
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged: the checksum of {_short(damaged)} does not match. Fetch it again")
 
 
 def load_into(model: Detector, weights: Weights, where: object) -> Detector:
@@ -112,61 +227,61 @@ def load_into(model: Detector, weights: Weights, where: object) -> Detector:
     """
     if weights.deployed and set(weights.state) != set(model.state_dict()):  # folded or not: their names differ
         model = reparameterize(model)
-    expected = model.state_dict()
-    missing = [n for n in expected if n not in weights.state]
-    unknown = [n for n in weights.state if n not in expected]
+    check_fits(model.state_dict(), weights.state, where)
+    model.load_state_dict(weights.state)
+    return model
+
+
+def check_fits(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], where: object) -> None:
+    """Raises CheckpointError naming the first tensors that are missing, unknown or of another shape."""
+    missing = [name for name in expected if name not in state]
+    unknown = [name for name in state if name not in expected]
     shapes = [
-        f"{n} is {tuple(weights.state[n].shape)}, expected {tuple(v.shape)}"
-        for n, v in expected.items()
-        if n in weights.state and weights.state[n].shape != v.shape
+        f"{name} is {tuple(state[name].shape)}, expected {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in state and state[name].shape != value.shape
     ]
     if missing or unknown or shapes:
         said = [
-            f"{len(names)} {what} ({names[0]} ..)"
+            f"{len(names)} {what} ({_short(names[0])} ..)"
             for names, what in ((missing, "missing"), (unknown, "unknown"))
             if names
         ]
         said += [f"{len(shapes)} of another shape ({shapes[0]})"] if shapes else []
         raise CheckpointError(
             f"{where} is of another network: tensors {', '.join(said)}. Choose the model it was trained with "
-            "(model=tdcnet | tdcnet_small | tdcnet_nano, num_classes, model.in_channels)"
+            "(model=tdcnet | tdcnet_small | tdcnet_nano, dataset.classes, model.in_channels)"
         )
-    model.load_state_dict(weights.state)
-    return model
 
 
-def build(config: Mapping[str, Any]) -> Any:
-    """Builds what a nested ``_target_`` config describes, as Hydra does, from this package's networks and layers only.
-
-    Raises:
-        CheckpointError: if a target lies elsewhere.
-    """
-    target = str(config.get("_target_", ""))
-    module, _, name = target.rpartition(".")
-    if not module.startswith(("tdcnet.models", "tdcnet.layers")):
-        raise CheckpointError(f"the config asks for {target!r}; only tdcnet.models and tdcnet.layers are built")
-    part = getattr(importlib.import_module(module), name)
-    arguments = {
-        key: build(value) if isinstance(value, Mapping) and "_target_" in value else value
-        for key, value in config.items()
-        if key not in ("_target_", "_partial_", "_convert_")
-    }
-    return functools.partial(part, **arguments) if config.get("_partial_") else part(**arguments)
-
-
-def export(folder: str | os.PathLike[str], model: nn.Module, info: Mapping[str, Any]) -> Path:
+def export(folder: str | os.PathLike[str], model: nn.Module, record: Record) -> Path:
     """Writes ``model.safetensors`` and ``config.json``, from which :func:`load_detector` rebuilds the network.
 
-    Args:
-        info: plain data; ``info["model"]`` is the nested ``_target_`` config of the network.
+    Raises:
+        CheckpointError: if a weight is not finite, or the record would not be read again; nothing is written then.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    text = json.dumps({**info, "deployed": is_deployed(model)}, indent=2)
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
-    return folder / "model.safetensors"
+    check_tensors(state, "the network to export")
+    data = save_safetensors(state, metadata={"format": "pt"})
+    digests = {WEIGHTS: hashlib.sha256(data).hexdigest()}
+    write_record(folder, replace(record, deployed=is_deployed(model), files=digests))
+    return write_atomically(folder / WEIGHTS, data)
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Writes ``config.json``."""
+    plain = record.plain()
+    Record.of(plain, folder / CONFIG)
+    write_atomically(folder / CONFIG, (json.dumps(plain, indent=2) + "\n").encode())
+
+
+def add_files(folder: Path, names: Sequence[str]) -> None:
+    """Adds the SHA-256 of further files that were exported to ``config.json``, and takes out those that are gone."""
+    record = read_record(folder / CONFIG)
+    digests = {name: digest for name, digest in record.files.items() if (folder / name).is_file()}
+    digests |= {name: hashlib.sha256(_read(folder / name)).hexdigest() for name in names}
+    write_record(folder, replace(record, files=digests))
 
 
 def load_detector(path: str | os.PathLike[str]) -> Detector:
@@ -176,8 +291,16 @@ def load_detector(path: str | os.PathLike[str]) -> Detector:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it cannot be read, or does not say how its network is built.
     """
-    weights = read_weights(path)
-    if "model" not in weights.info:
-        raise CheckpointError(f"{path} does not say how its network is built; keep {CONFIG} beside model.safetensors")
-    model: Detector = load_into(build(weights.info["model"]), weights, path)
-    return model.eval()
+    return read_weights(path).network(path).eval()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_bytes(path, MOST_BYTES)
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _short(name: object) -> str:
+    text = printable(name)
+    return text if len(text) <= 100 else f"{text[:97]}..."

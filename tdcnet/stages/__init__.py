@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tdcnet.deploy.backends import read_info
 from tdcnet.deploy.weights import read_weights
 from tdcnet.stages.folders import check_folders
-from tdcnet.stages.overrides import inherit
+from tdcnet.stages.inherit import inherit
 from tdcnet.stages.parts import Results, backend
 
 __all__ = ["Results", "run"]
@@ -32,7 +32,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
 
     Args:
         cfg: the composed config.
-        overrides: of the command line; they go into checkpoints, so that one alone can be evaluated later.
+        overrides: of the command line.
     """
     stage: Callable[..., Results] = hydra.utils.get_method(cfg.stage._target_)
     if backend(cfg) and cfg.stage.name not in ("eval", "predict"):
@@ -43,4 +43,4 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     if cfg.ckpt_path is None:
         return stage(cfg, overrides, None)  # a detector without learning needs none
     weights = read_info(cfg.ckpt_path) if backend(cfg) else read_weights(cfg.ckpt_path)
-    return stage(*inherit(cfg, weights, list(overrides)), weights)
+    return stage(inherit(cfg, weights.record, overrides), overrides, weights)

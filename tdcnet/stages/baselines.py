@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -18,6 +18,7 @@ from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.metrics import DetectionMetrics
 from tdcnet.report import Run
 from tdcnet.report.exchange import read_ground_truth, read_predictions
+from tdcnet.run_folder import read_run
 from tdcnet.shown import printable
 from tdcnet.stages.parts import Results, page_on
 from tdcnet.stages.runs import RunsFailed, data_of, run_all
@@ -57,8 +58,8 @@ def _compare(
 
 def _clip(folder: Path) -> tuple[int, int]:
     """Frames of the clips that a run saw, and their distance."""
-    dataset = OmegaConf.load(folder / ".hydra" / "config.yaml").dataset
-    return int(dataset.num_frames), int(dataset.stride)
+    run = read_run(folder)
+    return run.num_frames, run.stride
 
 
 def _table(runs: Sequence[Run], title: str) -> Table:

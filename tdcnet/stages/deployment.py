@@ -14,7 +14,7 @@ from tdcnet.data.clips import collate
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy import formats, graph, quantize
 from tdcnet.deploy.backends import OpenVINO
-from tdcnet.deploy.weights import Weights
+from tdcnet.deploy.weights import Weights, add_files
 from tdcnet.detection import DetectionModule
 from tdcnet.files import write_atomically
 from tdcnet.stages.parts import NOT_TRAINING, Results, build, build_trainer, measure, plain, say, validate
@@ -60,6 +60,8 @@ def _graphs(
         int8 = {"fp32": metrics, "int8": _quantized(cfg, parts, folder)}
         for name in ("AP50", "Pd", "Fa"):
             say(f"{name} {int8['int8'][name]:.4g} in int8, {metrics[name]:.4g} in fp32")
+    kept = [*written.differences, *([formats.FILES["int8"]] if int8 else [])]
+    add_files(folder, [file.name for name in kept for file in graph.files_of(folder / name)])
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8") + formats.describe(written, shape, cfg.stage.opset, int8)
     write_atomically(card, text.encode())

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from tdcnet.callbacks import Visualize
@@ -16,7 +15,7 @@ from tdcnet.deploy.backends import GRAPHS, read_info
 from tdcnet.deploy.weights import Weights, read_weights
 from tdcnet.report import Run
 from tdcnet.report.exchange import read_masks, read_predictions
-from tdcnet.stages.overrides import inherit
+from tdcnet.stages.inherit import inherit
 from tdcnet.stages.parts import NOT_TRAINING, Results, backend, build, build_trainer, measure, report, validate
 
 
@@ -36,11 +35,11 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None)
         return metrics, parts
     runs = [Run(_label(cfg), parts["frames"], metrics)]
     for other in others:
-        runs.append(_compared(cfg, Path(other), parts, runs))
+        runs.append(_compared(cfg, overrides, Path(other), parts, runs))
     for stride in strides:
         apart = copy.deepcopy(cfg)
         apart.dataset.stride = stride
-        runs.append(_alone(apart, weights, _unique(f"{_label(cfg)}, stride {stride}", runs)))
+        runs.append(_alone(apart, overrides, weights, _unique(f"{_label(cfg)}, stride {stride}", runs)))
     if trainer.is_global_zero:
         parts["report"] = report(cfg, overrides, parts, runs)
     return metrics, parts
@@ -55,7 +54,7 @@ def _label(cfg: DictConfig) -> str:
     return f"{folder.name}/{path.stem}" if folder.name else path.stem
 
 
-def _compared(cfg: DictConfig, path: Path, parts: dict[str, Any], runs: Sequence[Run]) -> Run:
+def _compared(cfg: DictConfig, overrides: Sequence[str], path: Path, parts: dict[str, Any], runs: Sequence[Run]) -> Run:
     """Another detector on the same frames: a checkpoint is run, COCO results and masks are read."""
     frames, name = runs[0].frames, _unique(path.stem, runs)
     if path.suffix == ".json":
@@ -64,20 +63,17 @@ def _compared(cfg: DictConfig, path: Path, parts: dict[str, Any], runs: Sequence
         found = read_masks(path, frames, parts["datamodule"].val_dataset)
     else:
         weights = read_info(path) if backend(cfg) and path.suffix in GRAPHS else read_weights(path)
-        other = copy.deepcopy(cfg)
-        other.ckpt_path = str(path)
-        given = [*HydraConfig.get().overrides.task] if HydraConfig.initialized() else []
-        other, _ = inherit(other, weights, given)
+        other = inherit(cfg, weights.record, ["dataset", *overrides])  # its own clips of the same data set
         other.ckpt_path = str(path)
         if path.suffix not in GRAPHS:
             other.backend = None  # a checkpoint beside a graph
-        return _alone(other, weights, _unique(_label(other), runs))
+        return _alone(other, (), weights, _unique(_label(other), runs))
     return Run(name, found, parts["module"].metrics.figures(found))
 
 
-def _alone(cfg: DictConfig, weights: Weights | None, name: str) -> Run:
+def _alone(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None, name: str) -> Run:
     """A network on the validation split, without files of its own."""
-    parts = build(cfg, (), weights, ready=True)
+    parts = build(cfg, overrides, weights, ready=True)
     metrics = measure(build_trainer(cfg, without=(*NOT_TRAINING, Visualize)), parts, collect=True)
     datamodule: ClipDataModule = parts["datamodule"]
     return Run(name, parts["frames"], metrics, clip=(datamodule.num_frames, datamodule.stride))

@@ -1,4 +1,4 @@
-"""Hydra overrides of a command line, and those that a checkpoint was trained with."""
+"""Hydra overrides of a command line."""
 
 from __future__ import annotations
 
@@ -7,26 +7,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
-
-from tdcnet.deploy.weights import Weights
-
-NOT_INHERITED = ("stage", "ckpt_path", "source", "backend", "trainer", "logger", "callbacks", "paths", "hydra", "seed")
-"""Of the command line a checkpoint was trained with, what does not carry over to its evaluation."""
-
-
-def inherit(cfg: DictConfig, weights: Weights, given: list[str]) -> tuple[DictConfig, list[str]]:
-    """The config that the checkpoint was trained with, and on top what the command line gives now."""
-    merged = merge_overrides(weights.info.get("overrides", []), given, without=NOT_INHERITED)
-    if len(merged) > len(given) and HydraConfig.initialized():
-        cfg = hydra.compose("config", overrides=[o for o in merged if not override_key(o).startswith("hydra.")])
-    if "model" in weights.info and not any(re.match(r"model\b", override_key(o)) for o in given):
-        OmegaConf.set_struct(cfg, False)
-        cfg.model = weights.info["model"]
-    return cfg, merged
 
 
 def override_key(override: str) -> str:

@@ -16,14 +16,16 @@ from rich.console import Console
 from tdcnet.callbacks import EMA
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.deploy.record import LONGEST_COMMAND, Record
 from tdcnet.deploy.weights import Weights, load_into
 from tdcnet.detection import DetectionModule
+from tdcnet.files import printable
 from tdcnet.metrics import DetectionMetrics, FrameCollector, format_table
-from tdcnet.models import Detector
 from tdcnet.report import Run, write_report
 from tdcnet.report.exchange import write_ground_truth, write_predictions
 from tdcnet.results import write_metrics
 from tdcnet.shown import emphasised
+from tdcnet.stages.inherit import dataset_config, names_network
 from tdcnet.stages.overrides import command_line
 
 # Lightning tells at every start which devices it does not use, and recommends products.
@@ -46,28 +48,37 @@ def build(
     if backend(cfg) and cfg.ckpt_path is None:
         raise ValueError(f"{backend(cfg)} needs ckpt_path=FOLDER, the one that stage=deploy wrote, or a graph in it")
     elsewhere = {"path": cfg.ckpt_path} if backend(cfg) else None
-    model: Detector = instantiate(cfg.backend if elsewhere else cfg.model, **(elsewhere or {}), _convert_="all")
+    record = weights.record if weights is not None else Record()
+    own = record.model is not None and not names_network(overrides)
+    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
+    if elsewhere:
+        model = instantiate(cfg.backend, **elsewhere, _convert_="all")
+    elif weights is not None and own:
+        model = weights.network(cfg.ckpt_path, allow=allowed(cfg))
+    else:
+        model = instantiate(cfg.model, _convert_="all")
     if ready and weights is None and any(True for _ in model.parameters()):
         raise ValueError(f"stage={cfg.stage.name} needs ckpt_path=CHECKPOINT")
-    datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
     if elsewhere and model.num_classes != len(datamodule.classes):
         raise ValueError(
             f"{cfg.ckpt_path} tells {model.num_classes} classes apart, dataset.classes names {len(datamodule.classes)} "
             f"({', '.join(datamodule.classes)}); name those it was trained with"
         )
-    info = {
-        "name": str(cfg.name),
-        "overrides": list(overrides),
-        "model": OmegaConf.to_container(cfg.model, resolve=True),
-        "dataset": str(cfg.dataset.name),
-        "classes": list(datamodule.classes),
-        "num_frames": datamodule.num_frames,
-        "stride": datamodule.stride,
-    }
+    now = Record(
+        model=record.model if own else plain(cfg.model, resolve=True),
+        classes=tuple(datamodule.classes),
+        size=datamodule.size,
+        num_frames=datamodule.num_frames,
+        stride=datamodule.stride,
+        intensity_range=datamodule.intensity_range,
+        dataset=dataset_config(cfg),
+        name=str(cfg.name),
+        command=record.command or printable(command_line(overrides))[:LONGEST_COMMAND],
+    )
     frozen: dict[str, Any] = {"freeze": []} if elsewhere else {}  # parts of a network, which a graph has not
     module: DetectionModule = instantiate(cfg.module, model=model, **frozen, _convert_="all")
-    module.checkpoint_info = info
-    if weights is not None and not elsewhere:
+    module.checkpoint_info = Record.of(now.plain(), "this run").plain()
+    if weights is not None and not elsewhere and not own:
         set_weights(module, weights, cfg.ckpt_path)
     return {"datamodule": datamodule, "module": module}
 
@@ -78,9 +89,14 @@ def backend(cfg: DictConfig) -> str | None:
     return None if chosen is None else chosen.get("_target_")
 
 
-def plain(value: Any) -> Any:
-    """A list of the config as Python's own."""
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+def allowed(cfg: DictConfig) -> list[str]:
+    """Packages of the user's own whose parts a file may ask for (``allow=``)."""
+    return list(cfg.get("allow") or ())
+
+
+def plain(value: Any, resolve: bool = False) -> Any:
+    """A list or dict of the config as Python's own."""
+    return OmegaConf.to_container(value, resolve=resolve) if OmegaConf.is_config(value) else value
 
 
 def set_weights(module: DetectionModule, weights: Weights, where: object) -> None:

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
 from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.run_folder import read_overrides
 from tdcnet.stages.overrides import merge_overrides, override_key
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def _done(folder: Path, overrides: Sequence[str]) -> bool:
     """Whether the run with these overrides came to its end there: its report is what it writes last."""
     if not (folder / "report.html").is_file():
         return False
-    before = [str(o) for o in OmegaConf.load(folder / ".hydra" / "overrides.yaml")]
+    before = read_overrides(folder)
     if sorted(before) != sorted(overrides):
         raise ValueError(
             f"{folder} holds a run with other options: {' '.join(before)}, now {' '.join(overrides)}. "

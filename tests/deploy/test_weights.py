@@ -1,19 +1,19 @@
 from __future__ import annotations
 
-import json
 import math
 import os
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
 from tdcnet.deploy.fold import is_deployed, largest_difference, reparameterize
+from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import (
     CheckpointError,
     Weights,
-    build,
     export,
     load_detector,
     load_into,
@@ -38,7 +38,7 @@ def model():
 @pytest.mark.parametrize("form", ["training", "deploy"])
 def test_export_is_rebuilt_without_lightning_or_hydra(model, tmp_path, form):
     chosen = model if form == "training" else reparameterize(model)
-    path = export(tmp_path, chosen, {"model": CONFIG})
+    path = export(tmp_path, chosen, Record(model=CONFIG))
     loaded = load_detector(path)
     assert isinstance(loaded, Detector) and is_deployed(loaded) == (form == "deploy") and not loaded.training
     x = torch.rand(1, 1, 5, 64, 64)
@@ -53,7 +53,7 @@ def test_export_of_one_backbone_is_rebuilt(model, stream, form):
     """Two of them have no block of temporal differences that would tell the form."""
     alone = single_stream(model, stream).eval()
     chosen = alone if form == "training" else reparameterize(alone)
-    weights = Weights(chosen.state_dict(), {"deployed": is_deployed(chosen)})
+    weights = Weights(chosen.state_dict(), Record(deployed=is_deployed(chosen)))
     loaded = load_into(single_stream(model, stream), weights, "x").eval()
     x = torch.rand(1, 1, 5, 64, 64)
     with torch.no_grad():
@@ -67,7 +67,7 @@ def test_average_is_what_is_read(model, tmp_path):
         {"state_dict": state, "ema": {"average": average, "updates": 3}, "tdcnet": {"name": "x"}}, tmp_path / "a.ckpt"
     )
     weights = read_weights(tmp_path / "a.ckpt")
-    assert weights.info == {"name": "x"} and not weights.deployed
+    assert weights.record.name == "x" and not weights.deployed
     assert_close(weights.state["head.box_pred.bias"], model.head.box_pred.bias.detach() + 1)
     assert set(weights.state) == set(model.state_dict())
 
@@ -110,20 +110,81 @@ def test_damaged_and_foreign_files_are_named(tmp_path, model):
 
 
 def test_checkpoint_of_another_model_is_refused(tmp_path, model):
-    path = export(tmp_path, model, {"model": CONFIG})
+    path = export(tmp_path, model, Record(model=CONFIG))
     with pytest.raises(CheckpointError, match=r"of another network.*of another shape.*model=tdcnet"):
         load_into(tdcnet_small(), read_weights(path), path)
     with pytest.raises(CheckpointError, match=r"head.class_pred.* is \(1, 64, 1, 1\), expected \(3, 64, 1, 1\)"):
         load_into(tdcnet_nano(num_classes=3), read_weights(path), path)
 
 
-def test_config_builds_only_parts_of_this_package(tmp_path, model):
-    with pytest.raises(CheckpointError, match=r"'os.system'; only tdcnet.models and"):
-        build({"_target_": "os.system", "command": "true"})
-    export(tmp_path, model, {"model": CONFIG})
-    (tmp_path / "config.json").write_text(json.dumps({"deployed": False}))
+def test_weights_without_their_config_are_named(tmp_path, model):
+    export(tmp_path, model, Record(model=CONFIG))
+    (tmp_path / "config.json").unlink()
     with pytest.raises(CheckpointError, match="does not say how its network is built"):
         load_detector(tmp_path)
+
+
+def test_no_changed_byte_of_an_export_goes_unnoticed(tmp_path, model):
+    path = export(tmp_path, model, Record(model=CONFIG))
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in [0, 9, 40, *rng.integers(0, len(whole), 20).tolist()]:
+        data = bytearray(whole)
+        data[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        with pytest.raises(CheckpointError, match="its SHA-256 differs"):
+            load_detector(tmp_path)
+    path.write_bytes(whole)
+    load_detector(tmp_path)
+
+
+def test_no_changed_byte_of_a_checkpoint_goes_unnoticed(tmp_path, model):
+    path = tmp_path / "a.ckpt"
+    state = {f"model.{n}": v for n, v in model.state_dict().items()}
+    torch.save({"state_dict": state, "tdcnet": Record(model=CONFIG).plain()}, path)
+    whole, clean = path.read_bytes(), load_detector(path).state_dict()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for at in rng.integers(0, len(whole), 60).tolist():
+        data = bytearray(whole)
+        data[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        try:
+            found = load_detector(path).state_dict()
+        except CheckpointError:
+            refused += 1
+        else:  # padding between the tensors, or a time stamp
+            assert all(torch.equal(found[n], v) for n, v in clean.items())
+    assert refused > 40
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_neither_read_nor_written(tmp_path, value):
+    broken = tdcnet_nano()
+    broken.head.box_pred.bias.data[2] = value
+    with pytest.raises(CheckpointError, match=r"head\.box_pred\.bias holds values that are no numbers"):
+        export(tmp_path, broken, Record(model=CONFIG))
+    assert not list(tmp_path.iterdir())
+    torch.save({"state_dict": {f"model.{n}": v for n, v in broken.state_dict().items()}}, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=r"a\.ckpt: tensor head\.box_pred\.bias holds values"):
+        read_weights(tmp_path / "a.ckpt")
+
+
+CONTENTS = {
+    "average of another kind": {"state_dict": {}, "ema": 3},
+    "no tensor": {"state_dict": {"model.x": "text"}},
+    "sparse": {"state_dict": {"model.x": torch.eye(3).to_sparse()}},
+    "complex": {"state_dict": {"model.x": torch.zeros(3, dtype=torch.complex64)}},
+    "a record of another kind": {"state_dict": {}, "tdcnet": ["x"]},
+    "a record of tensors": {"state_dict": {}, "tdcnet": {"stride": torch.ones(1)}},
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_other_content_is_named(tmp_path, name):
+    torch.save(CONTENTS[name], tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=r"a\.ckpt"):
+        read_weights(tmp_path / "a.ckpt")
 
 
 def test_rounding_of_large_values_is_no_difference():

@@ -40,8 +40,11 @@ def test_graphs_are_exported_evaluated_and_predict(checkpoint, run_2d, clips, tm
     assert (folder / "model_int8.bin").stat().st_size < 0.5 * (folder / "model.bin").stat().st_size
     card = (folder / "README.md").read_text()
     assert "| form | AP50 | Pd | Fa |" in card and "`model.onnx`" in card and "ONNX opset 20" in card
-    given = json.loads((folder / "config.json").read_text())["overrides"]
-    assert not any(override.startswith("backend") for override in given)
+    written = json.loads((folder / "config.json").read_text())
+    assert "backend" not in written["command"] and "model/fusion=only_2d" in written["command"]
+    assert set(written["files"]) == {"model.safetensors", "model.onnx", "model.xml", "model.bin"} | {
+        *("model_int8.xml", "model_int8.bin")
+    }
 
     compare = f"stage.compare=[{folder / 'model_int8.xml'},{folder / 'deploy.ckpt'}]"
     for backend, ckpt_path, kind, own in (

@@ -17,6 +17,7 @@ from torch.testing import assert_close
 from tdcnet import stages  # noqa: F401  its resolvers
 from tdcnet.deploy import graph
 from tdcnet.deploy.fold import reparameterize
+from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import export, load_detector
 from tdcnet.layers import CBAM, RepConv3D
 from tdcnet.models import Detector, tdcnet_nano
@@ -66,7 +67,7 @@ def test_a_choice_trains_deploys_and_is_rebuilt(choice, tmp_path):
         expected = model(aligned, frames)
         deployed = reparameterize(model)
         assert_close(deployed(aligned, frames), expected, atol=1e-4, rtol=1e-4)
-        export(tmp_path, deployed, {"model": config})
+        export(tmp_path, deployed, Record(model=config))
         assert_close(load_detector(tmp_path)(aligned, frames), deployed(aligned, frames), atol=0, rtol=0)
 
 

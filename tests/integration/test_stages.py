@@ -227,7 +227,7 @@ def command_line(*arguments: str) -> str:
 
 
 def test_two_processes_train_and_give_the_same_figures_as_one(clips, tmp_path):
-    """Two CPU processes through the command line; then one, which is given the checkpoint's path and nothing else."""
+    """Two CPU processes through the command line; then one, which is given the checkpoint and where the data lies."""
     from tests.integration.conftest import SMALL
 
     printed = command_line(
@@ -242,7 +242,8 @@ def test_two_processes_train_and_give_the_same_figures_as_one(clips, tmp_path):
     )
     assert printed.count("metrics in") == 1, "the first process speaks for all"
     checkpoint = tmp_path / "two" / "checkpoints" / "best.ckpt"
-    command_line("stage=eval", f"ckpt_path={checkpoint}", f"hydra.run.dir={tmp_path / 'one'}")
+    data = (f"dataset.root={clips}", "dataset.generate=null", f"paths.cache_dir={tmp_path / 'cache'}")
+    command_line("stage=eval", f"ckpt_path={checkpoint}", *data, f"hydra.run.dir={tmp_path / 'one'}")
     two, one = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("two", "one"))
     assert one["frames"] == 12 and set(one) == set(two)
     for key, value in one.items():

@@ -7,6 +7,7 @@ import pytest
 from scripts import profile_model
 from tdcnet.cost import OTHER, parts_of
 from tdcnet.deploy.fold import reparameterize
+from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import export
 from tdcnet.models import tdcnet_nano
 
@@ -37,7 +38,7 @@ def test_every_part_of_a_training_step_is_told_and_they_sum_up(tmp_path, capsys)
 
 def test_a_deployed_checkpoint_and_chosen_parts(tmp_path, capsys):
     config = {"_target_": "tdcnet.models.tdcnet_nano", "num_frames": 3}
-    export(tmp_path / "net", reparameterize(tdcnet_nano(num_frames=3)), {"model": config})
+    export(tmp_path / "net", reparameterize(tdcnet_nano(num_frames=3)), Record(model=config))
     file = tmp_path / "parts.json"
     arguments = [
         "--checkpoint",
