@@ -245,7 +245,7 @@ def make_run(root: Path) -> None:
     (root / "rival.json").unlink()
     content = """
 model: {_target_: tdcnet.models.presets.tdcnet_nano, num_classes: 1}
-dataset: {classes: [target], size: [64, 64], num_frames: 5, root: data/x}
+dataset: {classes: [target], size: [64, 64], num_frames: 5, stride: 1, root: data/x}
 module: {metrics: {_target_: tdcnet.metrics.DetectionMetrics}}
 ckpt_path: null
 """
