@@ -104,10 +104,13 @@ class Worker:
                 code = self._process.wait()
                 self.close()
                 if state == "preparing":
-                    raise RuntimeError(f"the valid input of {task['reader']} cannot be made or read (status {code})")
+                    raise RuntimeError(f"the valid input of {task['reader']} ended its process with status {code}")
                 return Verdict("crash", f"the process ended with status {code}", "crash"), [], ""
             if answer is not None:
                 content = json.loads(answer)
+                if content["state"] == "failed":
+                    self.close()
+                    raise RuntimeError(f"the valid input of {task['reader']} cannot be made or read: {content['said']}")
                 if content["state"] == "end":
                     return Verdict(**content["verdict"]), content["edits"], content["how"]
                 state, self._folder, began, used = content["state"], content["folder"], time.monotonic(), self._used()

@@ -13,12 +13,13 @@ from tdcnet.data.errors import Problems
 from tests.fuzz.contents import check_finite
 from tests.fuzz.mutators import VALUES
 
+MOTION = {"_target_": "tdcnet.models.ShuffleNet3D", "in_channels": 1, "stem_channels": 8, "widths": [16, 32, 64]}
 NETWORK = {
     "_target_": "tdcnet.models.Detector",
     "in_channels": 1,
     "num_frames": 3,
-    "backbone_tdc": None,
-    "backbone_3d": None,
+    "backbone_tdc": MOTION | {"temporal_conv": {"_target_": "tdcnet.layers.RepConv3D", "_partial_": True}},
+    "backbone_3d": MOTION,
     "backbone_2d": {"_target_": "tdcnet.models.CSPDarknet", "in_channels": 1, "width": 0.0625, "depth": 0.33},
     "fusion": {"_target_": "tdcnet.models.SingleStream", "channels": [16, 32, 64], "stream": "2d"},
     "neck": {"_target_": "tdcnet.models.TopDownNeck", "in_channels": [16, 32, 64]},
@@ -30,11 +31,12 @@ INFO = {"model": NETWORK, "classes": ["target"], "size": [64, 64], "num_frames":
 def _network() -> Any:
     import torch
 
-    from tdcnet.models import CSPDarknet, DecoupledHead, Detector, SingleStream, TopDownNeck
+    from tdcnet.models import CSPDarknet, DecoupledHead, Detector, ShuffleNet3D, SingleStream, TopDownNeck
 
     torch.manual_seed(0)
     widths = (16, 32, 64)
-    parts = {"backbone_tdc": None, "backbone_3d": None, "backbone_2d": CSPDarknet(1, 0.0625, 0.33)}
+    unused = [ShuffleNet3D(1, 8, widths) for _ in range(2)]  # the detector leaves them out
+    parts = {"backbone_tdc": unused[0], "backbone_3d": unused[1], "backbone_2d": CSPDarknet(1, 0.0625, 0.33)}
     others = {"fusion": SingleStream(widths, "2d"), "neck": TopDownNeck(widths), "head": DecoupledHead(16, 1, 8)}
     return Detector(**parts, **others, in_channels=1, num_frames=3).eval()
 

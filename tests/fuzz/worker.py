@@ -113,7 +113,11 @@ def main() -> None:
             if name not in benches:
                 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
                 tell(state="preparing", folder=folder)
-                benches[name] = Bench(TARGETS[name], Path(folder))
+                try:
+                    benches[name] = Bench(TARGETS[name], Path(folder))
+                except Exception as error:
+                    tell(state="failed", folder=folder, said=repr(error))
+                    raise
                 _limit()
             bench = benches[name]
             edits = [Edit.of(each) for each in task["edits"]] if "edits" in task else bench.edits(task["seed"])
