@@ -29,6 +29,7 @@ from tdcnet.deploy.graph import ExportError
 from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.weights import CheckpointError
 from tdcnet.detection import NonFiniteLoss
+from tdcnet.shown import lines
 from tdcnet.stages.overrides import quote_paths
 from tdcnet.stages.runs import RunsFailed
 
@@ -43,7 +44,7 @@ for message in (
 # What a user can mend: told in one message. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (
     *(DataError, CheckpointError, NonFiniteLoss, ReparamError, RunsFailed),
-    *(ExportError, MissingPackage, FileNotFoundError, ValueError),
+    *(ExportError, MissingPackage, OSError, ValueError),
 )
 
 
@@ -59,7 +60,7 @@ def main(cfg: DictConfig) -> float | None:
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, USER_ERRORS):
             raise
         console = Console(stderr=True, soft_wrap=True)
-        console.print(Text.assemble(("error: ", "bold red"), str(cause)), highlight=False)
+        console.print(Text.assemble(("error: ", "bold red"), lines(cause)), highlight=False)
         console.print(Text("(HYDRA_FULL_ERROR=1 shows where it arose)", "dim"))
         sys.exit(1)
     return metrics.get("AP50")

@@ -21,7 +21,9 @@ from tdcnet.allocator import keep_freed_memory
 from tdcnet.comparison import FIGURES, add_costs, find_runs, read_entries, rows_of
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.weights import CheckpointError
+from tdcnet.files import check_writable
 from tdcnet.report.comparison import tables_of, write_comparison
+from tdcnet.shown import emphasised, lines
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,16 +53,17 @@ def main(arguments: list[str] | None = None) -> int:
             if given.first not in runs:
                 parser.error(f"--first is {given.first}; there are {', '.join(runs)}")
             runs = {given.first: runs.pop(given.first)} | runs
+        check_writable(given.out or given.folders[0], "The comparison is written there; --out names another folder")
         entries = read_entries(runs)
         add_costs(entries, given.rounds)
-    except (DataError, CheckpointError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
+        rows = rows_of(entries, given.samples)
+        console = Console()
+        console.print(*tables_of(rows, given.title or ", ".join(map(str, given.folders))))
+        for path in write_comparison(given.out or given.folders[0], rows, given.metric, given.title):
+            console.print(emphasised(f"[bold]{path}[/]"), highlight=False, soft_wrap=True)
+    except (DataError, CheckpointError, OSError) as error:
+        print(lines(error), file=sys.stderr)
         return 1
-    rows = rows_of(entries, given.samples)
-    console = Console()
-    console.print(*tables_of(rows, given.title or ", ".join(map(str, given.folders))))
-    for path in write_comparison(given.out or given.folders[0], rows, given.metric, given.title):
-        console.print(f"[bold]{path}[/]", highlight=False, soft_wrap=True)
     return 0
 
 

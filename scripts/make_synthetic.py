@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tdcnet.data.backgrounds import BACKGROUNDS
 from tdcnet.data.errors import DataError
 from tdcnet.data.synthetic import SyntheticConfig, write_dataset
+from tdcnet.shown import lines
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -71,8 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
                 done=lambda _: progress.advance(task),
             )
             progress.update(task, completed=given.train + given.val)
-    except (DataError, ValueError) as error:
-        print(f"make_synthetic: {error}", file=sys.stderr)
+    except (DataError, ValueError, OSError) as error:
+        print(f"make_synthetic: {lines(error)}", file=sys.stderr)
         return 2
     print(f"{root}: {given.train} sequences to train on, {given.val} to validate on, {given.frames} frames each")
     return 0

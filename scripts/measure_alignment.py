@@ -19,6 +19,7 @@ from tdcnet.data.alignment import Aligner, warp
 from tdcnet.data.errors import DataError
 from tdcnet.data.formats import drone_ir
 from tdcnet.data.sequence import Sequence
+from tdcnet.shown import lines
 
 Array = NDArray[np.float32]
 Shape = tuple[int, int]
@@ -224,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given.drone_ir is not None:
             report_drone_ir(given.drone_ir, given.stride, given.step)
     except (DataError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(lines(error), file=sys.stderr)
         return 1
     return 0
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tdcnet.files import write_atomically
 from tdcnet.results import to_numpy
+from tdcnet.shown import printable
 
 Image = NDArray[np.uint8]
 
@@ -315,6 +316,8 @@ def _draw_label(
 
 
 def _shortened(text: str, width: int) -> str:
+    text = printable(text[:200]).encode("ascii", "replace").decode()  # OpenCV has no other letters
+
     def fits(candidate: str) -> bool:
         return bool(cv2.getTextSize(candidate, _FONT, _FONT_SCALE, 1)[0][0] <= width)
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import posixpath
 import re
 import stat
+import tempfile
 import time
-import unicodedata
 import uuid
 import zipfile
 import zlib
@@ -23,41 +22,21 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError
+from tdcnet.limits import FACTOR as FACTOR
+from tdcnet.limits import MOST_ARRAYS, MOST_JSON, MOST_TEXT, MOST_YAML
+from tdcnet.limits import bound as bound
+from tdcnet.plain_data import parse_json as parse_json
+from tdcnet.plain_data import parse_yaml as parse_yaml
+from tdcnet.shown import csv_cell as csv_cell
+from tdcnet.shown import printable as printable
+from tdcnet.shown import shown as shown
 
 StrPath = str | os.PathLike[str]
 
-MOST_TEXT = 1 << 30
-"""Bytes of a text or JSON file; the annotations of a large data set take some 100 MB."""
-MOST_YAML = 1 << 20
-"""Bytes of a YAML file, which describes a data set or a run."""
-MOST_DEPTH = 50
-"""Levels of nesting in JSON and YAML."""
-MOST_ARRAYS = 4 << 30
-"""Bytes of all arrays in a file."""
-FACTOR = "TDCNET_LIMITS"
-"""Environment variable: a factor on all bounds, for files that are larger for good reason."""
-
 _STALE = 3600.0  # seconds; nobody writes any more to a partial file that has not changed for so long
-
-
-def bound(value: int) -> int:
-    """A bound, times the factor that the user has set (:data:`FACTOR`).
-
-    Raises:
-        ValueError: if that is not a positive number.
-    """
-    text = os.environ.get(FACTOR, "1")
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = 0.0
-    if not 0 < factor < 1e9:
-        raise ValueError(f"{FACTOR} is {text!r}; it must be a positive number, the factor on all bounds of files")
-    return int(value * factor)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -72,25 +51,39 @@ def read_bytes(path: StrPath, most: int = MOST_TEXT) -> bytes:
     """
     path, most = Path(path), bound(most)
     try:
-        # A pipe without a writer would block the opening itself.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise DataError(f"{path}: is {_kind(found.st_mode)}, expected a file. Remove it or give another path")
-            if found.st_size > most:
-                _too_large(path, found.st_size, most)
-            data = file.read(most + 1)  # some files grow, and some tell no size
-    except FileNotFoundError:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                _too_large(path, size, most)
+            # Some files grow, and those of /proc tell no size: to the end, but never beyond the bound.
+            pieces, read = [file.read(size + 1) or b""], 0
+            while pieces[-1] and (read := read + len(pieces[-1])) <= most:
+                pieces.append(file.read(1 << 20) or b"")
+            data = b"".join(pieces)
+    except (FileNotFoundError, DataError):
         raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name; DataError is one, too
-        if isinstance(error, DataError):
-            raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read ({reason}). Check the path and its permissions") from error
     if len(data) > most:
         _too_large(path, len(data), most)
     return data
+
+
+def open_regular(path: StrPath) -> BinaryIO:
+    """Opens a regular file for reading; a pipe or a device is not waited for.
+
+    Raises:
+        OSError: if it cannot be opened.
+        DataError: if it is no regular file.
+    """
+    # A pipe without a writer would block the opening itself.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise DataError(f"{path}: is {_kind(mode)}, expected a file. Remove it or give another path")
+    return open(descriptor, "rb")
 
 
 def read_text(path: StrPath, most: int = MOST_TEXT, errors: str = "strict") -> str:
@@ -111,7 +104,7 @@ def read_text(path: StrPath, most: int = MOST_TEXT, errors: str = "strict") -> s
         raise DataError(f"{path}: is not text in UTF-8 ({error}). Save it in that encoding") from error
 
 
-def read_json(path: StrPath, most: int = MOST_TEXT) -> Any:
+def read_json(path: StrPath, most: int = MOST_JSON) -> Any:
     """What a JSON file holds. NaN and infinity, which JSON does not have, are refused.
 
     Raises:
@@ -122,18 +115,6 @@ def read_json(path: StrPath, most: int = MOST_TEXT) -> Any:
     return parse_json(text, path)
 
 
-def parse_json(text: str, where: object) -> Any:
-    """What JSON text holds; ``where`` it stands is for messages. Raises DataError as :func:`read_json`."""
-    try:
-        if _nesting(text) > bound(MOST_DEPTH):
-            raise DataError(f"{where}: is nested more than {bound(MOST_DEPTH)} levels deep; expected is plain data")
-        return json.loads(text, parse_constant=_no_constant)
-    except DataError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: is not JSON that can be used ({error}). Write the file again") from error
-
-
 def read_yaml(path: StrPath) -> Any:
     """What a YAML file holds: plain data, without anchors and aliases, which could make a large thing of a small file.
 
@@ -142,25 +123,6 @@ def read_yaml(path: StrPath) -> Any:
         DataError: if it cannot be read, is not YAML, or is not such data.
     """
     return parse_yaml(read_text(path, MOST_YAML), path)
-
-
-def parse_yaml(text: str, where: object) -> Any:
-    """What YAML text holds; ``where`` it stands is for messages. Raises DataError as :func:`read_yaml`."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    depth = 0
-    try:
-        for event in yaml.parse(text, Loader=loader):
-            if isinstance(event, yaml.AliasEvent):
-                raise DataError(f"{where}: refers to *{event.anchor}; aliases are not read. Write the value out")
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > bound(MOST_DEPTH):
-                raise DataError(f"{where}: is nested more than {bound(MOST_DEPTH)} levels deep; expected is plain data")
-        return yaml.load(text, Loader=loader)
-    except DataError:
-        raise
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{where}: is not YAML that can be used ({reason}). Correct the file") from error
 
 
 def read_arrays(path: StrPath, names: Iterable[str]) -> dict[str, NDArray[Any]]:
@@ -236,28 +198,6 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     return array.copy()
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
-
-
-def _nesting(text: str) -> int:
-    """Levels of brackets outside of strings."""
-    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
-    steps = ((data == 0x5B) | (data == 0x7B)).astype(np.int8) - ((data == 0x5D) | (data == 0x7D)).astype(np.int8)
-    deepest = int(np.cumsum(steps, dtype=np.int64).max(initial=0))
-    if deepest <= MOST_DEPTH and not ((data == 0x22).any() and steps.sum()):
-        return deepest  # nearly always: brackets inside of strings are rare, and come in pairs
-    depth = deepest = 0
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', text, re.DOTALL):
-        mark = match[0]
-        if mark in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif mark in "]}":
-            depth -= 1
-    return deepest
-
-
 def _kind(mode: int) -> str:
     kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
     return next((word for test, word in kinds if test(mode)), "a device")
@@ -271,6 +211,33 @@ def _too_large(path: Path, size: int, most: int) -> NoReturn:
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
+
+
+class FolderError(OSError):
+    """A folder that files are to be written to and cannot be; the message says why and what to do."""
+
+
+def check_writable(folder: StrPath, remedy: str) -> Path:
+    """Makes a folder and sees to it that files can be made in it, before hours are spent on what goes there.
+
+    Args:
+        folder: to write to.
+        remedy: what to do if that cannot be, such as the option that names another one.
+
+    Raises:
+        FolderError: if it cannot be made, or written to.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        # Without an own reason to name the errno of: the message is the whole of it.
+        raise FolderError(
+            f"{folder}: cannot be written to ({getattr(error, 'strerror', None) or error}). {remedy}"
+        ) from error
+    return folder
 
 
 @contextmanager
@@ -334,19 +301,8 @@ def _sync_folder(folder: Path) -> None:
 # -- names from files --------------------------------------------------------------------------------------------------
 
 
-def printable(text: object) -> str:
-    """A name from a file as one may show it: without what steers a terminal or hides what it says."""
-    return "".join(
-        c if c in " \t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else f"\\x{ord(c):02x}"
-        for c in str(text)
-    )
-
-
-def csv_cell(value: object) -> object:
-    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    return (
-        f"'{value}" if isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@", "\t", "\r")) else value
-    )
+LONGEST_NAME = 255
+"""Bytes of a file's name that file systems take."""
 
 
 def below(root: Path, name: str, where: object) -> Path:
@@ -355,9 +311,15 @@ def below(root: Path, name: str, where: object) -> Path:
     Links inside of ``root`` are the user's own and followed.
 
     Raises:
-        DataError: if it leads elsewhere.
+        DataError: if it leads elsewhere, or no file can have that name.
     """
     inside = posixpath.normpath(name.replace("\\", "/"))
     if "\0" in name or inside.startswith(("/", "../")) or inside == ".." or re.match(r"[A-Za-z]:", inside):
-        raise DataError(f"{where}: names {printable(name)!r}, which leads out of {root}. List paths below that folder")
+        raise DataError(f"{where}: names {shown(name)}, which leads out of {root}. List paths below that folder")
+    try:
+        longest = max(len(os.fsencode(part)) for part in inside.split("/"))
+    except UnicodeEncodeError:
+        longest = LONGEST_NAME + 1
+    if longest > LONGEST_NAME or len(inside) > 3000:
+        raise DataError(f"{where}: names {shown(name)}, which no file can be called. Correct or delete it")
     return root / inside

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.files import write_atomically
+from tdcnet.shown import CsvWriter
 
 CSV_COLUMNS = ("frame", "x1", "y1", "x2", "y2", "score", "label")
 
@@ -94,7 +94,7 @@ def write_json(path: str | os.PathLike[str], data: Any, indent: int | None = 2) 
         TypeError: if a value, named by its place in ``data``, is of a kind that JSON cannot hold.
     """
     text = json.dumps(_to_plain(data, "data"), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
-    return write_atomically(path, text.encode())
+    return write_atomically(path, text.encode(errors="replace"))  # names of files may be in no encoding
 
 
 def write_metrics(path: str | os.PathLike[str], metrics: Mapping[str, Any]) -> Path:
@@ -195,7 +195,7 @@ class DetectionWriter:
         # A JSON file of an earlier run beside this run's CSV would contradict it if this run is killed.
         self.json_path.unlink(missing_ok=True)
         self._file: TextIO | None = self.csv_path.open("w", newline="", encoding="utf-8")
-        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows = CsvWriter(self._file)
         self._rows.writerow(CSV_COLUMNS)
         self._file.flush()
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tdcnet.data.errors import DataError
-from tdcnet.files import printable, read_yaml
+from tdcnet.files import read_yaml
 from tdcnet.metrics.rules import RULES, Rule, within
+from tdcnet.shown import shown
 
 CONFIG, OVERRIDES = Path(".hydra/config.yaml"), Path(".hydra/overrides.yaml")
 RULE_NAMES = {f"tdcnet.metrics.rules.{name}": rule for name, rule in RULES.items()}
@@ -71,7 +72,7 @@ def read_overrides(folder: Path) -> list[str]:
     path = folder / OVERRIDES
     content = read_yaml(path)
     if not isinstance(content, list):
-        raise DataError(f"{path}: is {_shown(content)}; expected a list of options")
+        raise DataError(f"{path}: is {shown(content)}; expected a list of options")
     return [str(each) for each in content]
 
 
@@ -81,19 +82,19 @@ def _rule(metrics: Mapping[str, Any], path: Path) -> Rule:
     if asked is None:
         distance = metrics.get("distance", 3.0)
         if not _number(distance):
-            raise DataError(f"{path}: module.metrics.distance is {_shown(distance)}; expected a number of px")
+            raise DataError(f"{path}: module.metrics.distance is {shown(distance)}; expected a number of px")
         return within(distance)
     name = asked.get("_target_") if isinstance(asked, Mapping) else None
     options = {k: v for k, v in asked.items() if k != "_target_"} if isinstance(asked, Mapping) else {}
     if not isinstance(name, str) or name not in RULE_NAMES or not all(map(_number, options.values())):
         raise DataError(
-            f"{path}: module.metrics.rule is {_shown(asked)}; expected _target_ to be one of "
+            f"{path}: module.metrics.rule is {shown(asked)}; expected _target_ to be one of "
             f"{', '.join(RULE_NAMES)}, with numbers"
         )
     try:
         return RULE_NAMES[name](**options)
     except TypeError as error:
-        raise DataError(f"{path}: module.metrics.rule is {_shown(asked)} ({error})") from error
+        raise DataError(f"{path}: module.metrics.rule is {shown(asked)} ({error})") from error
 
 
 def _get(content: object, key: str, path: Path, test: Callable[[Any], bool], expected: str) -> Any:
@@ -101,7 +102,7 @@ def _get(content: object, key: str, path: Path, test: Callable[[Any], bool], exp
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     if not test(value):
-        raise DataError(f"{path}: {key} is {_shown(value)}; expected {expected}. It is not the config of a run")
+        raise DataError(f"{path}: {key} is {shown(value)}; expected {expected}. It is not the config of a run")
     return value
 
 
@@ -123,8 +124,3 @@ def _text(value: object, most: int) -> bool:
 
 def _names(value: object) -> bool:
     return isinstance(value, list) and 0 < len(value) <= 1000 and all(_text(name, 100) for name in value)
-
-
-def _shown(value: object) -> str:
-    text = printable(repr(value))
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from tdcnet.shown import printable
+
 log = logging.getLogger(__name__)
 
 
@@ -73,4 +75,4 @@ class BadFrames(pl.Callback):
             self.dirpath.mkdir(parents=True, exist_ok=True)
             rank = f"_{trainer.global_rank}" if trainer.world_size > 1 else ""
             with (self.dirpath / f"bad_frames{rank}.txt").open("a", encoding="utf-8") as file:
-                file.writelines(f"{message}\n" for message in new)
+                file.writelines(f"{printable(message)}\n" for message in new)

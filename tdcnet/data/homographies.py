@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import time
@@ -22,12 +23,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tdcnet.data.alignment import Aligner, Prepared
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import Sequence
-from tdcnet.files import read_arrays, write_arrays
+from tdcnet.files import check_writable, printable, read_arrays, write_arrays
 
 log = logging.getLogger(__name__)
 
 Homographies = NDArray[np.float32]
 
+_LONGEST = 200  # bytes of a sequence's name in a file's; with T, s and a temporary's additions that stays below 255
+_FARTHEST = 1e5  # px; larger than any frame
+_LEAST = 1e-3  # determinant of what is no camera's: the aligner itself refuses areas below a half
 _CHUNK = 128  # frames that a worker gets at once; at a chunk's start the frames before it are read twice
 
 
@@ -60,7 +64,10 @@ class HomographyStore:
 
     def path(self, sequence: Sequence) -> Path:
         """The file of a sequence."""
-        return self.root / f"{sequence.name}_T{self.num_frames}_s{self.stride}.npz"
+        name = sequence.name
+        if len(os.fsencode(name)) > _LONGEST:  # longer than file systems take; the digest tells those that begin alike
+            name = f"{name[: _LONGEST // 4]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+        return self.root / f"{name}_T{self.num_frames}_s{self.stride}.npz"
 
     def get(self, sequence: Sequence, newest: int) -> Homographies | None:
         """Homographies [T, 3, 3] from each frame of the clip that ends at ``newest`` to it, or None if not computed.
@@ -81,25 +88,34 @@ class HomographyStore:
     def load(self, sequence: Sequence) -> Homographies | None:
         """Homographies [N, T - 1, 3, 3] of all frames, NaN where not computed, from disk.
 
-        None if there is no file, or if it is damaged, of another aligner, or of a recording with other frames or cuts;
-        the latter are logged.
+        None if there is no file, or if it cannot be used, which is logged: it is damaged or of an older version, of
+        another aligner, of another recording, or of one with other frames or cuts.
         """
+        stored = self.look(sequence)
+        if isinstance(stored, Unusable):
+            log.warning("%s; it is not used", stored)
+            return None
+        return stored
+
+    def look(self, sequence: Sequence) -> Homographies | Unusable | None:
+        """As :meth:`load`, but gives the reason why a file cannot be used instead of logging it."""
         path = self.path(sequence)
         try:
-            found = read_arrays(path, ("tag", "segments", "homographies"))
+            found = read_arrays(path, ("tag", "segments", "recording", "homographies"))
         except FileNotFoundError:
             return None
         except DataError as error:
-            log.warning("%s; it is not used", error)
-            return None
-        tag, segments, stored = str(found["tag"]), int(found["segments"]), found["homographies"]
-        if stored.shape != self._shape(sequence) or segments != _segments(sequence):
-            log.warning("%s was made from other frames than there are now, and is not used", path)
-            return None
+            return Unusable("damaged or of an older version", str(error))
+        stored, tag = found["homographies"], str(found["tag"])
+        if stored.shape != self._shape(sequence) or found["segments"].tolist() != _segments(sequence):
+            return Unusable("of other frames", f"{path} was made from other frames than there are now")
+        if found["recording"].tolist() != _recording(sequence):
+            return Unusable("of another recording", f"{path} was made from another recording of that name")
         if self.tag is not None and tag != self.tag:
-            log.warning("%s was made by aligner %s, not %s, and is not used", path, tag, self.tag)
-            return None
-        return stored.astype(np.float32, copy=False)
+            return Unusable("of another aligner", f"{path} was made by aligner {printable(tag)[:80]}, not {self.tag}")
+        if stored.dtype != np.float32 or not _usable(stored):
+            return Unusable("damaged or of an older version", f"{path} holds what is no homography")
+        return stored
 
     def save(self, sequence: Sequence, array: Homographies, tag: str | None = None) -> None:
         """Writes the homographies [N, T - 1, 3, 3] of a sequence at one stroke: a reader sees the old or the new file.
@@ -118,12 +134,24 @@ class HomographyStore:
             "homographies": array.astype(np.float32),
             "tag": np.array(self.tag or "" if tag is None else tag),
             "segments": np.array(_segments(sequence)),
+            "recording": np.array(_recording(sequence)),
         }
         write_arrays(self.path(sequence), content)
         self._loaded.pop(sequence.name, None)
 
     def _shape(self, sequence: Sequence) -> tuple[int, int, int, int]:
         return (len(sequence), self.num_frames - 1, 3, 3)
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Why a stored file is not used: the kind of reason, and all that is to be said."""
+
+    kind: str
+    said: str
+
+    def __str__(self) -> str:
+        return self.said
 
 
 @dataclass
@@ -188,6 +216,7 @@ def align_sequences(
 
     Raises:
         ValueError: if ``processes`` is less than 1.
+        FolderError: before anything is computed, if the store's folder cannot be written to.
     """
     if processes is None:
         processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -198,8 +227,12 @@ def align_sequences(
     results: dict[str, Homographies] = {}
     left: dict[str, int] = {}
     tasks: list[_Task] = []
+    refused: dict[str, list[Unusable]] = {}
     for sequence in sequences:
-        stored = target.load(sequence)
+        stored = target.look(sequence)
+        if isinstance(stored, Unusable):
+            refused.setdefault(stored.kind, []).append(stored)
+            stored = None
         frames = _missing(sequence, stored)
         if not frames:
             continue
@@ -208,6 +241,10 @@ def align_sequences(
         chunks = [frames[i : i + _CHUNK] for i in range(0, len(frames), _CHUNK)]
         left[sequence.name] = len(chunks)
         tasks += [(sequence, chunk) for chunk in chunks]
+    for kind, files in refused.items():  # a line for all of a kind: a new version finds every file old
+        log.warning("%d files of homographies are %s and are made again, such as: %s", len(files), kind, files[0])
+    if tasks:
+        check_writable(target.root, "Homographies are kept there; dataset.homography_dir names another folder")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not progress or not tasks) as bar:
         shown = bar.add_task("aligning frames", total=sum(len(chunk) for _, chunk in tasks))
@@ -218,7 +255,7 @@ def align_sequences(
             summary._add(part)
             left[sequence.name] -= 1
             if not left[sequence.name]:
-                target.save(sequence, results.pop(sequence.name))
+                target.save(sequence, _joined(results.pop(sequence.name), target.look(sequence)))
                 store._loaded.pop(sequence.name, None)
             bar.advance(shown, len(chunk))
     for problem in summary.problems:
@@ -312,6 +349,42 @@ def _pair(
     if cause is not None:
         summary.fallbacks[cause] = summary.fallbacks.get(cause, 0) + 1
     return homography
+
+
+def _recording(sequence: Sequence) -> int:
+    """A checksum that tells recordings of one name apart: what their files are called, and how large some are.
+
+    Not where they lie, which may change, and not what they hold, which would take reading them.
+    """
+    last = len(sequence) - 1
+    told = []
+    for index in sorted({0, last // 2, last}) if last >= 0 else []:
+        where = sequence.frames.where(index)
+        file = Path(where if os.path.exists(where) else where.rpartition("#")[0])
+        size = file.stat().st_size if file.is_file() else -1
+        told.append(f"{file.parent.name}/{file.name}|{size}")
+    return zlib.crc32("\n".join(told).encode("utf-8", "surrogateescape"))
+
+
+def _usable(stored: Homographies) -> bool:
+    """Whether all of it are homographies or not computed yet, and could be of a camera from frame to frame."""
+    rows = stored.reshape(len(stored), -1)
+    if rows.shape[1] == 0:
+        return True
+    missing = np.isnan(rows)
+    if (missing.any(axis=1) != missing.all(axis=1)).any():
+        return False
+    found = stored[~missing.all(axis=1)].reshape(-1, 3, 3).astype(np.float64)
+    if not np.isfinite(found).all() or (np.abs(found) > _FARTHEST).any():
+        return False
+    return bool((np.abs(found[:, 2, 2] - 1) < 0.5).all() and (np.linalg.det(found) > _LEAST).all())
+
+
+def _joined(computed: Homographies, stored: Homographies | Unusable | None) -> Homographies:
+    """What was computed, and where nothing was, what another process has stored meanwhile."""
+    if stored is None or isinstance(stored, Unusable):
+        return computed
+    return np.where(np.isnan(computed), stored, computed)
 
 
 def _missing(sequence: Sequence, stored: Homographies | None) -> list[int]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tdcnet.data.backgrounds import BACKGROUNDS, Image, make_background
 from tdcnet.data.errors import DataError
+from tdcnet.files import FolderError, check_writable, read_json, shown
 
 Range = tuple[float, float]
 
@@ -394,15 +395,16 @@ def _is_complete(root: Path, recipe: dict[str, Any], overwrite: bool) -> bool:
             "Give another folder; data that was not made here is never overwritten"
         )
     try:
-        found = json.loads(marker.read_text())
-    except ValueError:
+        found = read_json(marker, 1 << 20)
+    except DataError:
         found = None
     if found == recipe:
         return True
     if not overwrite:
-        old = {**found, **found.get("config", {})} if isinstance(found, dict) else {}
-        new = {**recipe, **recipe["config"]}
-        changed = [f"{key} {old.get(key)!r} -> {value!r}" for key, value in new.items() if old.get(key) != value]
+        before = found if isinstance(found, dict) else {}
+        inner = before.get("config")
+        old, new = before | (inner if isinstance(inner, dict) else {}), {**recipe, **recipe["config"]}
+        changed = [f"{key} {shown(old.get(key))} -> {value!r}" for key, value in new.items() if old.get(key) != value]
         differences = "; ".join(entry for entry in changed if not entry.startswith("config "))
         raise DataError(
             f"{root}: holds a synthetic data set made otherwise ({differences}). "
@@ -439,6 +441,7 @@ def write_dataset(
     Raises:
         DataError: if ``root`` holds something else.
         ValueError: if there is no sequence to train or to validate on.
+        FolderError: if it cannot be written.
     """
     if train_sequences < 1 or val_sequences < 1:
         raise ValueError(
@@ -457,21 +460,33 @@ def write_dataset(
     )
     if _is_complete(root, recipe, overwrite):
         return root
-    replaces = root.exists()
+    check_writable(root.parent, "The data set is made there; give another folder (dataset.root)")
     partial = root.parent / f".{root.name}.partial-{os.getpid()}"
-    partial.mkdir(parents=True)
+    before = partial.with_name(f"{partial.name}-before")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process of that number that was killed
+    partial.mkdir()
     try:
         _write_split(partial, "train", config, range(1, train_sequences + 1), done)
         _write_split(partial, "val", config, range(train_sequences + 1, train_sequences + val_sequences + 1), done)
         (partial / MARKER).write_text(json.dumps(recipe, indent=2) + "\n")
-        if replaces:
-            shutil.rmtree(root)
+        if overwrite and root.exists():
+            # At one stroke: half of it might have no marker, and be taken for other data.
+            root.rename(before)
         try:
             partial.rename(root)
         except OSError:
             # Another process may have finished the same data set meanwhile.
             if not _is_complete(root, recipe, overwrite=False):
                 raise
+    except OSError as error:
+        if error.filename is not None or not error.errno:
+            raise
+        raise FolderError(
+            f"{partial}: cannot be written ({error.strerror}). Make room, or give another folder"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if before.exists() and not root.exists():
+            before.rename(root)
+        shutil.rmtree(before, ignore_errors=True)
     return root

@@ -23,8 +23,9 @@ from torch import nn
 
 from tdcnet import layers, models
 from tdcnet.deploy.errors import CheckpointError
-from tdcnet.files import FACTOR, bound, printable
+from tdcnet.limits import FACTOR, bound
 from tdcnet.models import presets
+from tdcnet.shown import printable, shown
 
 PARTS: dict[str, Callable[..., Any]] = {
     **{f"tdcnet.models.{name}": getattr(models, name) for name in models.__all__ if name != "postprocess"},
@@ -107,11 +108,11 @@ def _bounded(config: object, where: object) -> None:
 
 def _check_part(config: object, place: str, where: object, allow: Sequence[str]) -> None:
     if not isinstance(config, Mapping) or not isinstance(config.get("_target_"), str):
-        raise CheckpointError(f"{where}: {place} is {_shown(config)}; expected a part of a network with its _target_")
+        raise CheckpointError(f"{where}: {place} is {shown(config)}; expected a part of a network with its _target_")
     part = _find(config["_target_"], where, allow)
     partial = config.get("_partial_", False)
     if not isinstance(partial, bool):
-        raise CheckpointError(f"{where}: {place}._partial_ is {_shown(partial)}; expected true or false")
+        raise CheckpointError(f"{where}: {place}._partial_ is {shown(partial)}; expected true or false")
     if not partial and isinstance(part, type) and not issubclass(part, nn.Module):
         raise CheckpointError(f"{where}: {place} is {config['_target_']!r}, which is no part of a network")
     parameters = inspect.signature(part).parameters
@@ -126,7 +127,7 @@ def _check_part(config: object, place: str, where: object, allow: Sequence[str])
             raise CheckpointError(f"{where}: {inside} is unknown; {config['_target_']} takes {', '.join(parameters)}")
         hint = hints.get(key, Any) if known else bool | int | float | str | None
         if not _fits(value, hint, str(key), inside, where, allow):
-            raise CheckpointError(f"{where}: {inside} is {_shown(value)}; expected {_named(hint, str(key))}")
+            raise CheckpointError(f"{where}: {inside} is {shown(value)}; expected {_named(hint, str(key))}")
     needed = [
         n for n, p in parameters.items() if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     ]
@@ -221,8 +222,3 @@ def _named(hint: Any, key: str) -> str:
     for long in ("typing.", "collections.abc.", "torch.nn.modules.module."):
         text = text.replace(long, "")
     return f"{text}, numbers up to {LARGEST.get(key, LARGEST_OTHER):g}" if "int" in text or "float" in text else text
-
-
-def _shown(value: object) -> str:
-    text = printable(repr(value))
-    return text if len(text) <= 80 else f"{text[:77]}..."

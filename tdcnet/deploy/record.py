@@ -15,7 +15,8 @@ from typing import Any
 
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.errors import CheckpointError
-from tdcnet.files import parse_json, printable
+from tdcnet.files import parse_json
+from tdcnet.shown import printable, shown
 
 VERSION = 2
 MOST_CLASSES = 1000
@@ -73,10 +74,10 @@ class Record:
             CheckpointError: naming the first entry that is unknown or not what it must be.
         """
         if not isinstance(content, Mapping):
-            raise CheckpointError(f"{where}: its record is {_shown(content)}; expected names with values")
+            raise CheckpointError(f"{where}: its record is {shown(content)}; expected names with values")
         if content.get("version", 1) not in (1, VERSION) or isinstance(content.get("version"), bool):
             raise CheckpointError(
-                f"{where}: its record is of version {_shown(content['version'])}, this program reads up to {VERSION}; "
+                f"{where}: its record is of version {shown(content['version'])}, this program reads up to {VERSION}; "
                 "use a newer one"
             )
         given = dict(content)
@@ -85,10 +86,10 @@ class Record:
         read: dict[str, Any] = {}
         for key, value in given.items():
             if key not in SCHEMA:
-                raise CheckpointError(f"{where}: its record has {_shown(key)}; known are {', '.join(SCHEMA)}")
+                raise CheckpointError(f"{where}: its record has {shown(key)}; known are {', '.join(SCHEMA)}")
             test, expected = SCHEMA[key]
             if value is not None and not test(value):
-                raise CheckpointError(f"{where}: {key} is {_shown(value)}; expected {expected}")
+                raise CheckpointError(f"{where}: {key} is {shown(value)}; expected {expected}")
             read[key] = tuple(value) if isinstance(value, list) else value
         defaults = cls()
         return cls(**{key: getattr(defaults, key) if value is None else value for key, value in read.items()})
@@ -168,8 +169,3 @@ SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "files": (_are_files, "names of files with their SHA-256"),
 }
 """Of each entry a test, and in words what it tests."""
-
-
-def _shown(value: object) -> str:
-    text = printable(repr(value))
-    return text if len(text) <= 80 else f"{text[:77]}..."

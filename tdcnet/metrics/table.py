@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 
 from rich.table import Table
+from rich.text import Text
+
+from tdcnet.shown import printable
 
 _PERCENT = "percent"
 _MEANINGS: dict[str, tuple[str, str]] = {
@@ -36,14 +39,14 @@ def format_table(results: Mapping[str, float], title: str = "Evaluation") -> Tab
     Ratios are told in percent and Fa in 1e-6, as the field does; a figure with nothing to divide by shows as a dash.
     An entry that is not known is shown as it is.
     """
-    table = Table(title=title)
+    table = Table(title=Text(printable(title), "italic"))
     table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("meaning")
     for key, value in results.items():
         kind, meaning = _kind_and_meaning(key)
         name = f"{key} [1e-6]" if kind == "millionths" else key
-        table.add_row(name.replace("[", r"\["), _shown(float(value), kind), meaning)
+        table.add_row(Text(printable(name)), _shown(float(value), kind), Text(printable(meaning)))
     return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
@@ -14,8 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from tdcnet.files import write_atomically
+from tdcnet.report import plots
+from tdcnet.shown import csv_text, markdown_cell, printable
 
 Row = dict[str, Any]
 
@@ -34,11 +36,13 @@ NOTES = (
 def tables_of(rows: Sequence[Row], title: str) -> Iterator[Table]:
     """For the terminal, 80 columns: figures; then differences to the first row, and costs."""
     for header, lines, heading, note in _tables(rows):
-        table = Table(title=heading or title, caption=note, caption_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(
+            title=Text(printable(heading or title), "italic"), caption=note, caption_justify="left", box=box.SIMPLE_HEAD
+        )
         for i, column in enumerate(header):
             table.add_column(column, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
         for line in lines:
-            table.add_row(*line)
+            table.add_row(*(Text(printable(cell)) for cell in line))
         yield table
 
 
@@ -46,19 +50,16 @@ def as_markdown(rows: Sequence[Row]) -> str:
     """The same tables for a document."""
     text = ""
     for header, lines, heading, note in _tables(rows):
-        table = [header, ("---", *["---:"] * (len(header) - 1)), *lines]
-        text += f"{heading}:\n\n" if heading else ""
+        cells = [(markdown_cell(name), *others) for name, *others in lines]
+        table = [header, ("---", *["---:"] * (len(header) - 1)), *cells]
+        text += f"{markdown_cell(heading)}:\n\n" if heading else ""
         text += "".join(f"| {' | '.join(line)} |\n" for line in table) + f"\n{note}\n\n"
     return text.rstrip("\n") + "\n"
 
 
 def as_csv(rows: Sequence[Row]) -> str:
     """All figures."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
-    return text.getvalue()
+    return csv_text([list(rows[0]), *(["" if value is None else value for value in row.values()] for row in rows)])
 
 
 def plot_of(rows: Sequence[Row], metric: str, title: str) -> Figure:
@@ -67,7 +68,7 @@ def plot_of(rows: Sequence[Row], metric: str, title: str) -> Figure:
     height = max(3.2, 0.32 * len(rows) + 1.2)
     figure = Figure(figsize=(6.0 + 3.6 * len(costs), height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(plots.label(title, 100), fontsize="medium")
     first, *others = np.atleast_1d(figure.subplots(1, 1 + len(costs), width_ratios=[1.6] + [1.0] * len(costs)))
     for i, row in enumerate(rows):
         colour, marker = f"C{i % 10}", "osD^v<>PX*"[i // 10 % 10]
@@ -79,7 +80,9 @@ def plot_of(rows: Sequence[Row], metric: str, title: str) -> Figure:
                 interval = [row[f"{metric} low"], row[f"{metric} high"]]
                 panel.plot([row[cost]] * 2, interval, color=colour, alpha=0.25, lw=2)
                 panel.plot([row[cost]], [row[metric]], marker, color=colour)
-    first.set(yticks=range(len(rows)), yticklabels=[row["name"] for row in rows], ylim=(len(rows) - 0.5, -0.5))
+    first.set(
+        yticks=range(len(rows)), yticklabels=[plots.label(row["name"]) for row in rows], ylim=(len(rows) - 0.5, -0.5)
+    )
     first.set_xlabel(f"{metric}: mean, least and most of the seeds; bar: 95 % over {_drawn(rows)}")
     for panel, cost in zip(others, costs, strict=True):
         most = max(row[cost] for row in rows if row[cost] is not None)
@@ -95,7 +98,7 @@ def write_comparison(folder: Path, rows: Sequence[Row], metric: str, title: str)
     """Writes ``comparison.csv``, ``.md`` and ``.png`` to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     picture = io.BytesIO()
-    plot_of(rows, metric, title).savefig(picture, format="png", dpi=120)
+    plots.save(plot_of(rows, metric, title), picture, format="png", dpi=120)
     contents = {"csv": as_csv(rows).encode(), "md": as_markdown(rows).encode(), "png": picture.getvalue()}
     return [write_atomically(folder / f"comparison.{kind}", data) for kind, data in contents.items()]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
@@ -35,6 +34,7 @@ from tdcnet.metrics.pd_fa import BUDGETS
 from tdcnet.metrics.rules import Rule
 from tdcnet.report import plots
 from tdcnet.report.strips import Case, strip, worst_false_alarms, worst_misses
+from tdcnet.shown import csv_text, printable
 
 SCR_EDGES = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, math.inf)
 SPEED_EDGES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, math.inf)
@@ -137,7 +137,7 @@ def write_report(
         "By sequence": plots.sequence_figure(tables["by_sequence"]),
     }
     text = resources.files("tdcnet.report").joinpath("page.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(text)
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_shown).from_string(text)
     html = page.render(
         title=title,
         command=command,
@@ -203,6 +203,11 @@ def gaps(frames: Frames, dataset: ClipDataset, clip: tuple[int, int] | None = No
     return reach[frames.target_frames]
 
 
+def _shown(value: object) -> object:
+    """Text on the page; what the page makes itself has been through here."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
@@ -250,11 +255,7 @@ def _metric_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 
 def _as_csv(rows: Sequence[Row]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["nothing"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    return csv_text([list(rows[0]) if rows else ["nothing"], *(list(row.values()) for row in rows)]).encode()
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tdcnet.metrics.outcomes import Outcomes, draws, roc
+from tdcnet.shown import printable
 
 Row = Mapping[str, Any]
 COLOURS = ("#d9730d", "#1f6fb2", "#2e8b57", "#8e44ad", "#b03a48", "#5f6a6a", "#c9a227", "#17a2b8", "#e377c2", "#7f5539")
@@ -25,7 +27,7 @@ def roc_figure(runs: Mapping[str, Outcomes], samples: int = 200) -> Figure:
     """Pd over false alarms per frame; the band of a single detector is its 95 % bootstrap interval over sequences."""
     figure, axis = _figure()
     for colour, (name, outcomes) in zip(_colours(len(runs)), runs.items(), strict=True):
-        axis.plot(RATES, _pd_over(outcomes, None), color=colour, label=name, lw=1.8)
+        axis.plot(RATES, _pd_over(outcomes, None), color=colour, label=label(name), lw=1.8)
         if len(runs) == 1 and len(outcomes.sequences) > 1:
             curves = np.array([_pd_over(outcomes, w) for w in draws(len(outcomes.sequences), samples)])
             low, high = np.nanpercentile(curves, [2.5, 97.5], axis=0)
@@ -42,13 +44,13 @@ def precision_recall_figure(runs: Mapping[str, Outcomes]) -> Figure:
         rate, pd, _ = roc(outcomes)
         hits, alarms = pd * len(outcomes.found), rate * outcomes.frames.sum()
         kept = hits + alarms > 0
-        axis.plot(pd[kept], hits[kept] / (hits + alarms)[kept], color=colour, label=name, lw=1.8)
+        axis.plot(pd[kept], hits[kept] / (hits + alarms)[kept], color=colour, label=label(name), lw=1.8)
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
     axis.legend(loc="lower left", frameon=False)
     return figure
 
 
-def attribute_figure(rows: Sequence[Row], label: str) -> Figure:
+def attribute_figure(rows: Sequence[Row], what: str) -> Figure:
     """Pd in bins of what makes a target hard; the number of targets stands below each bin.
 
     Args:
@@ -62,11 +64,11 @@ def attribute_figure(rows: Sequence[Row], label: str) -> Figure:
     for i, (colour, (name, bins)) in enumerate(zip(_colours(len(of_each)), of_each.items(), strict=True)):
         at = np.arange(len(kept)) + (i - (len(of_each) - 1) / 2) * width
         of_bin = {(row["from"], row["to"]): row["Pd"] for row in bins}
-        axis.bar(at, [of_bin[edges] for edges in kept], 0.92 * width, color=colour, label=name)
+        axis.bar(at, [of_bin[edges] for edges in kept], 0.92 * width, color=colour, label=label(name))
     counts = [{row["targets"] for row in rows if (row["from"], row["to"]) == edges} for edges in kept]
     told = [f"{_span(*edges)}\n{n.pop() if len(n) == 1 else ''}" for edges, n in zip(kept, counts, strict=True)]
     axis.set_xticks(np.arange(len(kept)), told)
-    axis.set(xlabel=f"{label}; below: targets", ylabel="Pd", ylim=(0, 1.02))
+    axis.set(xlabel=f"{what}; below: targets", ylabel="Pd", ylim=(0, 1.02))
     if len(of_each) > 1:
         figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=8)  # bars leave no free place
     return figure
@@ -94,10 +96,10 @@ def sequence_figure(rows: Sequence[Row], most: int = 25) -> Figure:
     for i, (colour, name) in enumerate(zip(_colours(len(of_each)), of_each, strict=True)):
         at = np.arange(len(worst)) + ((len(of_each) - 1) / 2 - i) * height
         pairs = [counts[s].get(name, (0.0, 0.0)) for s in worst]
-        axis.barh(at, [alarms for _, alarms in pairs], 0.92 * height, color=colour, label=name)
+        axis.barh(at, [alarms for _, alarms in pairs], 0.92 * height, color=colour, label=label(name))
         axis.barh(at, [-misses for misses, _ in pairs], 0.92 * height, color=colour, alpha=0.45)
     axis.axvline(0, color="0.3", lw=0.8)
-    axis.set_yticks(np.arange(len(worst)), worst, fontsize=8)
+    axis.set_yticks(np.arange(len(worst)), [label(name) for name in worst], fontsize=8)
     axis.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axis.set_xlabel("missed targets   |   false alarms")
     if len(of_each) > 1:
@@ -108,8 +110,23 @@ def sequence_figure(rows: Sequence[Row], most: int = 25) -> Figure:
 def as_data_uri(figure: Figure) -> str:
     """A figure as an SVG that a page holds in itself."""
     text = io.BytesIO()
-    figure.savefig(text, format="svg")
+    save(figure, text, format="svg")
     return "data:image/svg+xml;base64," + base64.b64encode(text.getvalue()).decode()
+
+
+def label(name: object, most: int = 40) -> str:
+    """A name from anywhere as matplotlib's text: printable, not too long for a plot, and no formula."""
+    text = printable(name)
+    text = text if len(text) <= most else f"{text[: most // 2 - 1]}..{text[1 - most // 2 :]}"
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text  # such labels are left out of legends
+
+
+def save(figure: Figure, file: io.BytesIO, **options: Any) -> None:
+    """Saves a figure; letters that the font lacks are drawn as boxes, which need not be said for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(file, **options)
 
 
 def _pd_over(outcomes: Outcomes, weights: np.ndarray | None) -> np.ndarray:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tdcnet.deploy.backends import read_info
 from tdcnet.deploy.weights import read_weights
+from tdcnet.stages.folders import check_folders
 from tdcnet.stages.inherit import inherit
 from tdcnet.stages.parts import Results, backend
 
@@ -36,6 +37,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     stage: Callable[..., Results] = hydra.utils.get_method(cfg.stage._target_)
     if backend(cfg) and cfg.stage.name not in ("eval", "predict"):
         raise ValueError(f"stage={cfg.stage.name} runs in PyTorch only; backend= is for stage=eval and stage=predict")
+    check_folders(cfg)
     if cfg.stage.name not in FROM_CHECKPOINT:
         return stage(cfg, overrides)
     if cfg.ckpt_path is None:

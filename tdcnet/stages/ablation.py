@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tdcnet.comparison import add_costs, read_entries, rows_of
 from tdcnet.report.comparison import tables_of, write_comparison
-from tdcnet.stages.parts import Results
+from tdcnet.stages.parts import Results, say
 from tdcnet.stages.runs import RunsFailed, data_of, run_all
 
 
@@ -48,7 +48,7 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         title = f"{cfg.stage.table}: {cfg.dataset.name}"
         Console().print(*tables_of(rows, title))
         files = write_comparison(output, rows, cfg.stage.metric, title)
-        Console(soft_wrap=True).print(f"table and plot: [bold]{', '.join(map(str, files))}[/]", highlight=False)
+        say(f"table and plot: [bold]{', '.join(map(str, files))}[/]")
         results = {}, {"rows": rows, "files": files}
     if failed:
         raise RunsFailed.of(failed, runs, output)

@@ -12,12 +12,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.metrics import DetectionMetrics
 from tdcnet.report import Run
 from tdcnet.report.exchange import read_ground_truth, read_predictions
 from tdcnet.run_folder import read_run
+from tdcnet.shown import printable
 from tdcnet.stages.parts import Results, page_on
 from tdcnet.stages.runs import RunsFailed, data_of, run_all
 
@@ -61,7 +63,7 @@ def _clip(folder: Path) -> tuple[int, int]:
 
 
 def _table(runs: Sequence[Run], title: str) -> Table:
-    table = Table(Column("detector", no_wrap=True), title=title)
+    table = Table(Column("detector", no_wrap=True), title=Text(printable(title), "italic"))
     for key in SHOWN:
         table.add_column(key, justify="right")
     for each in runs:

@@ -38,7 +38,7 @@ def deploy(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -
         f"at most {reparam.difference:.2g} from the training form's on {reparam.compared} clips"
     )
     if not wanted and cfg.stage.formats == "auto":
-        say("no graphs for other runtimes: pip install -c constraints.txt -e '.\\[export]' brings what they need")
+        say("no graphs for other runtimes: pip install -c constraints.txt -e '.[export]' brings what they need")
     graphs = _graphs(cfg, parts, reparam, wanted, metrics) if wanted else {}
     return metrics, {**parts, "folder": folder, "difference": reparam.difference, **graphs}
 

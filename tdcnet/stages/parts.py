@@ -24,6 +24,7 @@ from tdcnet.metrics import DetectionMetrics, FrameCollector, format_table
 from tdcnet.report import Run, write_report
 from tdcnet.report.exchange import write_ground_truth, write_predictions
 from tdcnet.results import write_metrics
+from tdcnet.shown import emphasised
 from tdcnet.stages.inherit import dataset_config, names_network
 from tdcnet.stages.overrides import command_line
 
@@ -173,5 +174,8 @@ def page_on(
 
 @rank_zero_only
 def say(text: str) -> None:
-    """A line for the person at the terminal, from the first process only."""
-    Console(soft_wrap=True).print(text, highlight=False)
+    """A line for the person at the terminal, from the first process only.
+
+    What stands between ``[bold]`` and ``[/]`` is set off; nothing else in it is markup, since paths may hold brackets.
+    """
+    Console(soft_wrap=True).print(emphasised(text), highlight=False)

@@ -12,6 +12,7 @@ from tdcnet.data.alignment import Aligner
 from tdcnet.data.errors import DataError
 from tdcnet.data.homographies import HomographyStore, align_sequences
 from tdcnet.data.sequence import Sequence
+from tdcnet.files import FolderError, read_arrays, write_arrays
 
 STEP = (2, -1)  # px that the scene moves from frame to frame
 TEXTURE = cv2.GaussianBlur(np.random.default_rng(0).standard_normal((192, 256)), (0, 0), 2)
@@ -163,6 +164,109 @@ def test_a_file_that_does_not_fit_is_told_and_rebuilt(tmp_path, caplog, damage):
     assert "not used" in caplog.text
     assert align([clip], store).pairs > 0
     assert store.get(clip, 5) is not None
+
+
+def rewrite(path, **changed):
+    """A whole file, checksum included, with other content."""
+    content = read_arrays(path, ("homographies", "tag", "segments", "recording"))
+    for name, value in changed.items():
+        content[name] = value(content[name]) if callable(value) else value
+    write_arrays(path, content)
+
+
+def put(value, place=(5, 0, 0, 2)):
+    def change(array):
+        array = array.copy()
+        array[place] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"homographies": put(np.inf)},
+        {"homographies": put(np.nan)},
+        {"homographies": put(1e30)},
+        {"homographies": put(0, (5, 0))},
+        {"homographies": put(np.diag([-1, 1, 1]), (5, 0))},
+        {"homographies": put(40, (5, 0, 2, 2))},
+        {"homographies": lambda array: array.astype(np.float16)},
+        {"homographies": lambda array: array.astype("U5")},
+        {"homographies": lambda array: array[0, 0, 0, 0]},
+        {"segments": np.zeros((2, 2))},
+        {"segments": np.array("x")},
+        {"recording": np.array(5)},
+        {"tag": np.array([["x"]])},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_homographies_is_not_used(tmp_path, changed):
+    clip, store = sequence(), HomographyStore(tmp_path, 3, 1, Aligner("translation").tag)
+    align([clip], store)
+    assert store.load(clip) is not None
+    rewrite(store.path(clip), **changed)
+    assert store.load(clip) is None
+
+
+def test_recordings_of_one_name_are_told_apart(tmp_path, caplog):
+    """Two data sets, each with a video of that name and length; moving a set changes nothing."""
+    store = HomographyStore(tmp_path / "kept", 3, 1)
+    clips = []
+    for folder, size in (("one/set", 10), ("two/set", 11), ("three/set", 10)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "pan.mp4").write_bytes(bytes(size))
+        clips.append(sequence())
+        clips[-1].frames.where = lambda index, folder=folder: f"{tmp_path / folder}/pan.mp4#{index}"
+    align(clips[:1], store)
+    assert store.load(clips[0]) is not None and store.load(clips[2]) is not None
+    assert store.load(clips[1]) is None
+    assert "made from another recording of that name" in caplog.text
+
+
+def test_many_files_of_an_older_version_are_one_line(tmp_path, caplog):
+    clips, store = [sequence(name, 4) for name in "abc"], HomographyStore(tmp_path, 2, 1)
+    for clip in clips:
+        np.savez(store.path(clip), homographies=np.zeros((4, 1, 3, 3)), tag=np.array("x"), segments=np.array(0))
+    with caplog.at_level(logging.WARNING):
+        align(clips, store)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "3 files of homographies are damaged or of an older version and are made again, such as: " in caplog.text
+    assert all(store.load(clip) is not None for clip in clips)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_computed(tmp_path):
+    (tmp_path / "file").touch()
+    clip = sequence()
+    with pytest.raises(FolderError, match=r"file/x: cannot be written to \(Not a directory\)\. .*homography_dir"):
+        align([clip], HomographyStore(tmp_path / "file" / "x", 2, 1))
+    assert clip.frames.reads == []
+
+
+def test_what_another_process_stored_meanwhile_is_kept(tmp_path, monkeypatch):
+    """It computes the other side of the split at the same time."""
+    train, val = sequence(indices=[0, 1, 2]), sequence(indices=[3, 4])
+    store = HomographyStore(tmp_path, 2, 1)
+    real, began = HomographyStore.look, []
+
+    def look(self, clip):
+        found = real(self, clip)
+        if not began:
+            began.append(True)
+            align([val], store)
+        return found
+
+    monkeypatch.setattr(HomographyStore, "look", look)
+    align([train], store)
+    assert store.missing(train) == store.missing(val) == []
+
+
+def test_any_name_has_a_file(tmp_path):
+    clips = [sequence("é" * 200 + end, 3) for end in "ab"]
+    store = HomographyStore(tmp_path, 2, 1)
+    align(clips, store)
+    assert len(list(tmp_path.iterdir())) == 2 and all(store.load(clip) is not None for clip in clips)
 
 
 def test_saving_is_all_or_nothing(tmp_path, monkeypatch):

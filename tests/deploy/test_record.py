@@ -76,9 +76,7 @@ def test_the_first_version_is_read_without_its_command_line():
     assert record.command.startswith("python train.py +experiment=drone_ir") and record.dataset == "drone_ir"
 
 
-@pytest.mark.parametrize(
-    "overrides", ["x", [1], {"a": 1}, ["dataset.size=[1,2,3]"], ["dataset.size=[10000000000000000000,1]"]]
-)
+@pytest.mark.parametrize("overrides", ["x", [1], {"a": 1}, ["dataset.size=[1,2,3]"], ["dataset.size=[1000000000,1]"]])
 def test_a_hostile_first_version_is_refused(overrides):
     with pytest.raises(CheckpointError, match="x: "):
         Record.of({"name": "n", "overrides": overrides}, "x")

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tdcnet.data.errors import DataError
 from tdcnet.data.formats import FORMATS
+from tdcnet.plain_data import parse_yaml
+from tdcnet.shown import LogFormatter, lines
 
 
 def add_arguments(parser: argparse.ArgumentParser, on_bad_frame: str) -> None:
@@ -47,16 +47,23 @@ def recording_of(name: str, pattern: re.Pattern[str] | None) -> str:
 
 def exit_status(work: Callable[[], object], stopped: str = "stopped; the same command starts anew") -> int:
     """Does a script's work: 0; 1 after one message about what is wrong with its input; 130 where it was stopped."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    log_to_terminal()
     try:
         work()
     except (DataError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(lines(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return 130
     return 0
+
+
+def log_to_terminal() -> None:
+    """Warnings on stderr, printable whatever names they hold."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def _regex(text: str) -> re.Pattern[str]:
@@ -70,4 +77,7 @@ def _option(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return key, yaml.safe_load(value)
+    try:
+        return key, parse_yaml(value, f"--set {key}")
+    except DataError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
