@@ -72,12 +72,8 @@ def read_bytes(path: StrPath, most: int = MOST_TEXT) -> bytes:
     """
     path, most = Path(path), bound(most)
     try:
-        # A pipe without a writer would block the opening itself.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise DataError(f"{path}: is {_kind(found.st_mode)}, expected a file. Remove it or give another path")
+        with open_regular(path) as file:
+            found = os.fstat(file.fileno())
             if found.st_size > most:
                 _too_large(path, found.st_size, most)
             data = file.read(most + 1)  # some files grow, and some tell no size
@@ -91,6 +87,22 @@ def read_bytes(path: StrPath, most: int = MOST_TEXT) -> bytes:
     if len(data) > most:
         _too_large(path, len(data), most)
     return data
+
+
+def open_regular(path: StrPath) -> BinaryIO:
+    """Opens a regular file for reading; a pipe or a device is not waited for.
+
+    Raises:
+        OSError: if it cannot be opened.
+        DataError: if it is no regular file.
+    """
+    # A pipe without a writer would block the opening itself.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise DataError(f"{path}: is {_kind(mode)}, expected a file. Remove it or give another path")
+    return open(descriptor, "rb")
 
 
 def read_text(path: StrPath, most: int = MOST_TEXT, errors: str = "strict") -> str:

@@ -20,10 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tdcnet.data.cache import cache_file, decode_ahead
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
-from tdcnet.data.frames import VideoFrames, cache_file
+from tdcnet.data.frames import VideoFrames
 from tdcnet.data.sequence import Sequence
+from tdcnet.data.video import open_videos
 from tdcnet.files import replacing
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,9 @@ def read_all(root: Path | str, *, problems: Problems | None = None, cache_dir: P
 def _sequences(root: Path, names: list[str], problems: Problems, cache_dir: Path | None) -> list[Sequence]:
     folder = root / "videos" if (root / "videos").is_dir() else root
     sequences = []
+    # Only decoding tells how many frames there are; done for all at once it takes all processors.
+    paths = (folder / f"{name}.mp4" for name in names)
+    decode_ahead(open_videos((path for path in paths if path.is_file()), cache_dir))
     for name in names:
         video, labels = folder / f"{name}.mp4", folder / f"{name}_LABELS.mat"
         missing = [path.name for path in (video, labels) if not path.is_file()]
@@ -82,6 +87,7 @@ def _sequences(root: Path, names: list[str], problems: Problems, cache_dir: Path
             continue
         try:
             frames, rows = VideoFrames(video, cache_dir), label_rows(labels, cache_dir)
+            len(frames)  # raises where not one can be decoded
         except DataError as error:
             problems.report(video, f"cannot be used ({error})", "Copy both files again")
             continue
@@ -94,7 +100,8 @@ def _sequence(name: str, frames: VideoFrames, rows: Rows, labels_file: Path, pro
     if rows.num_rows != n:
         problems.report(
             labels_file,
-            f"has {rows.num_rows} rows for the {n} frames of {frames.path.name}",
+            f"has {rows.num_rows} rows for the {n} frames of {frames.path.name}"
+            + (f", which {frames.fault}" if frames.fault else ""),
             "Copy both files again; frames without a row can only be left out",
         )
     boxes, labels = common.boxes_by_frame(
