@@ -17,12 +17,12 @@ class PredictionWriter(pl.Callback):
 
     Args:
         dirpath: folder of the files.
-        fps: frames per second of the video.
+        fps: frames per second of the video; None for those of the source, or 30 where it does not tell.
         draw_threshold: least score of a box in video and pictures; the files hold all detections.
         sheet: frames on the contact sheet: the one with the highest score in each of as many equal parts of the clip.
     """
 
-    def __init__(self, dirpath: str, fps: float = 30.0, draw_threshold: float = 0.3, sheet: int = 12) -> None:
+    def __init__(self, dirpath: str, fps: float | None = None, draw_threshold: float = 0.3, sheet: int = 12) -> None:
         self.dirpath, self.fps = Path(dirpath), fps
         self.draw_threshold, self.sheet = draw_threshold, sheet
         self.files: list[Path] = []
@@ -35,8 +35,12 @@ class PredictionWriter(pl.Callback):
         self._total = max(1, len(dataset))
         base = self.dirpath / self._sequence.name
         classes = pl_module.checkpoint_info.get("classes", ["target"])  # type: ignore[union-attr, operator]
-        self._detections = DetectionWriter(base, classes, self._sequence.name)
-        self._video = VideoWriter(base.with_name(f"{base.name}.mp4"), self.fps)
+        self._times = getattr(self._sequence.frames, "times", None)
+        self._detections = DetectionWriter(base, classes, self._sequence.name, timed=self._times is not None)
+        rate = self.fps or getattr(self._sequence.frames, "rate", None) or 30.0
+        # Players know neither a frame an hour nor thousands a second.
+        self._video = VideoWriter(base.with_name(f"{base.name}.mp4"), rate if self.fps else min(max(rate, 1.0), 240.0))
+        self._range = dataset.intensity_range
         self._base = base
 
     def on_predict_batch_end(
@@ -52,13 +56,14 @@ class PredictionWriter(pl.Callback):
         for position, size, found in zip(
             batch["frame"].tolist(), batch["original_size"].tolist(), outputs, strict=True
         ):
-            self._detections.add(position, self._sequence.frames.where(position), size, found)
+            seconds = None if self._times is None else float(self._times[position])
+            self._detections.add(position, self._sequence.frames.where(position), size, found, seconds)
             keep = found["scores"] >= self.draw_threshold
             boxes, scores = found["boxes"][keep].cpu().numpy(), found["scores"][keep].cpu().numpy()
             frame = np.asarray(self._sequence.frames.read(position))
-            if frame.dtype != np.uint8:
-                low, high = float(frame.min()), float(frame.max())
-                frame = ((frame - low) / max(1.0, high - low) * 255).astype(np.uint8)
+            if frame.dtype != np.uint8:  # as bright as the network sees it, in all frames alike
+                low, high = self._range or (float(frame.min()), float(frame.max()))
+                frame = ((frame - low) / max(1.0, high - low) * 255).clip(0, 255).astype(np.uint8)
             picture = draw_boxes(frame, predictions=boxes, scores=scores)
             self._video.add(picture)
             part, best = position * self.sheet // len(self._sequence), float(scores.max()) if len(scores) else 0.0
