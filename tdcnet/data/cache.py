@@ -1,4 +1,4 @@
-"""Frames that are decoded once into a memory-mapped file, and where such files lie."""
+"""Frames that are decoded once into a file of raw pixels, and where such files lie."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tdcnet.files import open_regular, replacing
 log = logging.getLogger(__name__)
 
 _UNDECODED = -1  # in place of a checksum
-_MOST_MAPS = 500  # of a process: each takes a file descriptor, of which many systems give 1024
+_MOST_OPEN = 500  # of a process: each is a file descriptor, of which many systems give 1024
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -83,13 +83,13 @@ class Notes:
 
 
 class DecodedFrames(ABC):
-    """The frames of a recording, decoded once and in order into a memory-mapped file, then read at random.
+    """The frames of a recording, decoded once and in order into a file, then read from it at random.
 
     The file is made by :meth:`make`, or on the first read. It is a .npy file of all frames, with more behind it: what
     the sources looked like, the CRC-32 of each frame, its time, and a SHA-256 of all this and the head. It is made anew
     where the sources look otherwise now, where anything but a frame is not as it was written, or where a frame differs
     from its checksum, which is looked at when a process first reads that frame. Several processes may make it at once.
-    Can be pickled; the map is opened anew in each process.
+    Can be pickled; the file is opened anew in each process.
 
     Args:
         name: of the recording, for messages.
@@ -100,7 +100,7 @@ class DecodedFrames(ABC):
         self._name, self._count = name, count
         self._form: tuple[tuple[int, int], np.dtype[Any]] | None = None
         self._notes = Notes()
-        self._frames: NDArray[Any] | None = None
+        self._file: _Frames | None = None
         self._sums: NDArray[np.int64] = np.zeros(0, np.int64)
         self._checked: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
@@ -110,7 +110,7 @@ class DecodedFrames(ABC):
         return self._count
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_frames": None, "_sums": np.zeros(0, np.int64), "_checked": np.zeros(0, np.bool_)}
+        return self.__dict__ | {"_file": None, "_sums": np.zeros(0, np.int64), "_checked": np.zeros(0, np.bool_)}
 
     @property
     def times(self) -> NDArray[np.float64] | None:
@@ -176,7 +176,7 @@ class DecodedFrames(ABC):
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self._name}: frame {index} asked for, allowed are 0 to {len(self) - 1}")
-        if self._frames is None and not self._open():
+        if self._file is None and not self._open():
             self.make()
         frame = self._checked_frame(index)
         if frame is None:
@@ -189,7 +189,7 @@ class DecodedFrames(ABC):
 
     def is_made(self) -> bool:
         """Whether the file is there and was made from the sources as they are now."""
-        return self._frames is not None or self._open()
+        return self._file is not None or self._open()
 
     def make(self, step: Callable[[], object] = lambda: None) -> None:
         """Decodes all frames into the file, also where there is one.
@@ -224,40 +224,39 @@ class DecodedFrames(ABC):
             self.make()
 
     def _checked_frame(self, index: int) -> NDArray[Any] | None:
-        """A copy of a frame, empty if it was not decoded; None if it is not what was written."""
-        assert self._frames is not None
-        if index >= len(self._frames) or self._sums[index] == _UNDECODED:
-            return np.empty((0, 0), self._frames.dtype)
-        frame = np.array(self._frames[index])
-        if not self._checked[index]:
-            if zlib.crc32(frame.data) != self._sums[index]:
-                return None
-            self._checked[index] = True
+        """A frame, empty if it was not decoded; None if it is not what was written."""
+        assert self._file is not None
+        if self._sums[index] == _UNDECODED:
+            return np.empty((0, 0), self._file.kept.dtype)
+        frame = self._file.read(index)
+        if frame is None or (not self._checked[index] and zlib.crc32(frame.data) != self._sums[index]):
+            return None
+        self._checked[index] = True
         return frame
 
     def _open(self) -> bool:
         target = self.target()
         try:
-            with open_regular(target) as file:
-                kept = _read_behind(file)
-                if kept.state != self._state():
-                    log.info("%s has changed, and is decoded again", self._name)
-                    return False
-                if self._count is not None and self._count != len(kept.sums):
-                    raise ValueError("is of another number of frames")
-                frames = np.memmap(file, kept.dtype, "r", kept.offset, kept.shape)
+            file = _Frames(target)
         except FileNotFoundError:
             return False
         except (ValueError, OSError, OverflowError) as error:
             log.warning("%s %s, and is made again", target, getattr(error, "strerror", None) or error)
             return False
-        self._frames = np.asarray(frames)  # not a memmap, which is slow to index
+        kept = file.kept
+        if kept.state != self._state():
+            log.info("%s has changed, and is decoded again", self._name)
+            return False
+        if self._count is not None and self._count != len(kept.sums):
+            log.warning("%s is of another number of frames, and is made again", target)
+            return False
+        self._file = file
         self._count, self._notes, self._form = len(kept.sums), kept.notes, (kept.shape[1:], kept.dtype)
         if not np.array_equal(self._sums, kept.sums):
             self._sums, self._checked = kept.sums, np.zeros(len(kept.sums), np.bool_)
-        _maps.append(weakref.ref(self))
-        if len(_maps) > _MOST_MAPS and (oldest := _maps.popleft()()) is not None:
-            oldest._frames = None
+        _opened.append(weakref.ref(self))
+        if len(_opened) > _MOST_OPEN and (oldest := _opened.popleft()()) is not None:
+            oldest._file = None
         if kept.notes.fault and target not in _told:
             _told.add(target)
             log.warning("%s: %s. Copy it again, or go on with those", self._name, kept.notes.fault)
@@ -294,7 +293,7 @@ class DecodedFrames(ABC):
             file.write(_behind(head, first.dtype, first.shape, self._state(), sums, notes))
 
 
-_maps: deque[weakref.ref[DecodedFrames]] = deque()
+_opened: deque[weakref.ref[DecodedFrames]] = deque()
 _told: set[Path] = set()  # files whose faults this process has told
 
 
@@ -313,6 +312,47 @@ class _Behind:
     state: int
     sums: NDArray[np.int64]
     notes: Notes
+
+
+class _Frames:
+    """A file of decoded frames, open for reading.
+
+    Not a memory map: what has been read of one counts as the process's memory, and ends the process when the file is
+    cut meanwhile.
+
+    Raises:
+        OSError: if it cannot be opened.
+        ValueError: if anything but the frames differs from what was written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with open_regular(path) as file:
+            self.kept = _read_behind(file)
+            self._descriptor: int | None = os.dup(file.fileno())
+
+    def read(self, index: int) -> NDArray[Any] | None:
+        """A copy of a frame; None if it is not all there."""
+        assert self._descriptor is not None
+        frame = np.empty(self.kept.shape[1:], self.kept.dtype)
+        data = frame.reshape(-1).view(np.uint8).data
+        got = _read_at(self._descriptor, data, self.kept.offset + index * len(data))
+        return frame if got == len(data) else None
+
+    def __del__(self) -> None:
+        if (descriptor := getattr(self, "_descriptor", None)) is not None:
+            os.close(descriptor)
+
+
+_seeking = threading.Lock()
+
+
+def _read_at(descriptor: int, into: memoryview, offset: int) -> int:
+    """Reads bytes, leaving the place in the file alone where the system can: forked processes share it."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [into], offset)
+    with _seeking, open(descriptor, "rb", buffering=0, closefd=False) as file:
+        file.seek(offset)
+        return file.readinto(into) or 0
 
 
 _FOOT = struct.Struct("<Q32s8s")  # bytes before it that belong to it, SHA-256, mark

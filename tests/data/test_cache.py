@@ -265,11 +265,11 @@ def test_two_processes_at_once(tmp_path: Path, decoded: Callable[[], DecodedImag
     assert kept(tmp_path).suffix == ".npy"
 
 
-def test_few_maps_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_MOST_MAPS", 2)
-    monkeypatch.setattr(cache, "_maps", cache.deque())
+def test_few_files_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_MOST_OPEN", 2)
+    monkeypatch.setattr(cache, "_opened", cache.deque())
     sources = [DecodedImages(folder(tmp_path / str(i), i + 2), tmp_path / "cache") for i in range(4)]
     for _ in range(2):
         for source in sources:
             assert np.array_equal(source.read(1), image(1))
-            assert sum(s._frames is not None for s in sources) <= 2
+            assert sum(s._file is not None for s in sources) <= 2

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from tdcnet.data.formats import common
 from tdcnet.data.frames import VideoFrames
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.video import open_videos
-from tdcnet.files import replacing
+from tdcnet.files import read_arrays, write_arrays
 
 log = logging.getLogger(__name__)
 
@@ -130,17 +129,16 @@ def label_rows(path: Path, cache_dir: Path | None = None) -> Rows:
         DataError: if the file cannot be read or is not built as expected.
     """
     kept = cache_file(path, ".labels.npz", cache_dir)
-    if kept.exists():
-        try:
-            # Opened here, since np.load leaves a file open that turns out to be no archive.
-            with kept.open("rb") as stored, np.load(stored, allow_pickle=False) as arrays:
-                return Rows(int(arrays["num_rows"]), arrays["frames"], arrays["boxes"], arrays["labels"])
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
-            log.warning("%s is damaged and is made again", kept)
+    try:
+        found = read_arrays(kept, ("num_rows", "frames", "boxes", "labels"))
+        return Rows(int(found["num_rows"]), found["frames"], found["boxes"], found["labels"])
+    except FileNotFoundError:
+        pass
+    except DataError as error:
+        log.warning("%s", error)
     rows = _parse(load_label_data(path), path)
     try:
-        with replacing(kept) as file:
-            np.savez(file, num_rows=rows.num_rows, frames=rows.frames, boxes=rows.boxes, labels=rows.labels)
+        write_arrays(kept, {**rows._asdict(), "num_rows": np.array(rows.num_rows)})
     except OSError as error:
         # Only time is lost; the videos, which do need the cache, complain themselves.
         log.warning("parsed labels of %s are not kept: %s", path, error)
