@@ -199,17 +199,22 @@ class _Reader:
             yield image
 
     def _frames(self) -> Iterator[VideoFrame]:
+        delayed = self.stream.codec_context.codec.delay  # else each packet gives its frame at once
         for packet in self._packets():
-            heard = len(self.said)
+            heard, came = len(self.said), 0
             try:
                 for frame in packet.decode():
                     self.patched += frame.is_corrupt or len(self.said) > heard
-                    heard = len(self.said)
+                    heard, came = len(self.said), came + 1
                     yield frame
-                self.patched += len(self.said) > heard
+                lost = len(self.said) > heard and not came and not delayed
+                self.patched += len(self.said) > heard and not lost
             except FFmpegError:
+                lost = True
+            if lost:
                 self.broken += 1
-                self.lost.append(float("nan") if packet.pts is None else float(packet.pts * packet.time_base))
+                told = packet.dts if packet.pts is None else packet.pts
+                self.lost.append(float("nan") if told is None else float(told * packet.time_base))
 
     def _packets(self) -> Iterator[Any]:
         faults, ended = 0, False
