@@ -249,9 +249,10 @@ class _Reader:
         steps, middle = np.diff(times), float(np.median(growing))
         steps[steps <= 0] = middle  # streams put one behind the other begin their time anew
         times = np.concatenate([[0.0], np.cumsum(steps)])
-        rate = (len(times) - 1) / float(times[-1])
+        span, count = float(times[-1]), len(times) - 1
         # Times are rounded, often to 1 ms.
-        return times, declared if declared and abs(rate / declared - 1) < 0.005 else rate
+        agrees = declared is not None and abs(span - count / declared) <= max(0.002, 0.005 * span)
+        return times, declared if agrees else count / span
 
     def _fault(self) -> str:
         """What is wrong with the file, in words; empty if nothing is."""
