@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 
 from tdcnet.drawing import VideoWriter, contact_sheet, draw_boxes, write_png
 from tdcnet.results import DetectionWriter
@@ -26,7 +27,7 @@ class PredictionWriter(pl.Callback):
         self.dirpath, self.fps = Path(dirpath), fps
         self.draw_threshold, self.sheet = draw_threshold, sheet
         self.files: list[Path] = []
-        self._best: dict[int, tuple[float, Any, str]] = {}
+        self._best: dict[int, tuple[float, int, NDArray[Any], NDArray[Any]]] = {}
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the files."""
@@ -60,15 +61,17 @@ class PredictionWriter(pl.Callback):
             self._detections.add(position, self._sequence.frames.where(position), size, found, seconds)
             keep = found["scores"] >= self.draw_threshold
             boxes, scores = found["boxes"][keep].cpu().numpy(), found["scores"][keep].cpu().numpy()
-            frame = np.asarray(self._sequence.frames.read(position))
-            if frame.dtype != np.uint8:  # as bright as the network sees it, in all frames alike
-                low, high = self._range or (float(frame.min()), float(frame.max()))
-                frame = ((frame - low) / max(1.0, high - low) * 255).clip(0, 255).astype(np.uint8)
-            picture = draw_boxes(frame, predictions=boxes, scores=scores)
-            self._video.add(picture)
+            self._video.add(self._picture(position, boxes, scores))
             part, best = position * self.sheet // len(self._sequence), float(scores.max()) if len(scores) else 0.0
             if part not in self._best or best > self._best[part][0]:
-                self._best[part] = (best, picture, f"#{position}  {best:.2f}" if best else f"#{position}  nothing")
+                self._best[part] = best, position, boxes, scores  # drawn again at the end: pictures take a MB each
+
+    def _picture(self, position: int, boxes: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.uint8]:
+        frame = np.asarray(self._sequence.frames.read(position))
+        if frame.dtype != np.uint8:  # as bright as the network sees it, in all frames alike
+            low, high = self._range or (float(frame.min()), float(frame.max()))
+            frame = ((frame - low) / max(1.0, high - low) * 255).clip(0, 255).astype(np.uint8)
+        return draw_boxes(frame, predictions=boxes, scores=scores)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Closes the files and writes the contact sheet."""
@@ -89,5 +92,9 @@ class PredictionWriter(pl.Callback):
         ]
         if self._best:
             chosen = [self._best[part] for part in sorted(self._best)]
-            sheet = contact_sheet([c[1] for c in chosen], [c[2] for c in chosen], columns=4)
+            pictures = [self._picture(position, boxes, scores) for _, position, boxes, scores in chosen]
+            captions = [
+                f"#{position}  {best:.2f}" if best else f"#{position}  nothing" for best, position, *_ in chosen
+            ]
+            sheet = contact_sheet(pictures, captions, columns=4)
             self.files.append(write_png(self._base.with_name(f"{self._base.name}.png"), sheet))

@@ -31,6 +31,7 @@ from tdcnet.files import open_regular, replacing
 log = logging.getLogger(__name__)
 
 _UNDECODED = -1  # in place of a checksum
+_CHECKED_EACH = 64  # frames after which room is looked for again
 _MOST_OPEN = 500  # of a process: each is a file descriptor, of which many systems give 1024
 
 
@@ -277,6 +278,8 @@ class DecodedFrames(ABC):
                         first = image
                         start = file.write(_head(image.dtype, (0, *image.shape)))
                     file.seek(start + len(sums) * image.nbytes)  # over a frame that is missing, if one is
+                    if len(sums) % _CHECKED_EACH == 0:  # a header may promise less than comes
+                        check_room(target.parent, _CHECKED_EACH * image.nbytes)
                     data = image.tobytes()
                     file.write(data)
                     sums.append(zlib.crc32(data))

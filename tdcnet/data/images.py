@@ -30,6 +30,8 @@ MOST_PIXELS = 100_000_000
 MOST_BYTES = 1 << 30
 """Of a file that holds one image."""
 
+_MOST_DECODED = 1 << 29  # bytes of a TIFF's page, which may have wide numbers and many samples
+
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _CHANNELS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -229,6 +231,8 @@ def decode_tiff(data: Any, page: TiffPage, flags: int = _GREY) -> NDArray[Any]:
     """
     if page.samples not in (1, 2, 3, 4):
         raise ValueError(f"has {page.samples} samples a pixel, expected grey or colour")
+    if page.width * page.height * page.samples * page.bits > 8 * (most := bound(_MOST_DECODED)):
+        raise ValueError(f"is a TIFF that takes more than {most:,} bytes; set {FACTOR} to a factor on all bounds")
     if page.bits > 8 and (page.samples == 2 or (page.planar and page.samples > 1)):
         # OpenCV gives 8 bits of the first, and other pixels of the second.
         form = "with transparency" if page.samples == 2 else "of a plane per colour"
@@ -283,7 +287,7 @@ def _pgm(data: bytes, header: ImageHeader) -> NDArray[Any]:
         words = data[start:].split(None, count)[:count]
         if len(words) < count or not all(word.isdigit() and len(word) < 6 for word in words):
             raise ValueError(f"is cut short or damaged (a PGM with {len(words)} of {count} numbers)")
-        values = np.array([min(int(word), 65535) for word in words], dtype)
+        values = np.array([min(int(word), 65535) for word in words], np.uint16)
     if int(values.max()) > highest:
         raise ValueError(f"is damaged (a PGM with values above {highest})")
-    return values.reshape(height, width).astype(dtype.newbyteorder("="))
+    return values.reshape(height, width).astype(np.uint8 if highest < 256 else np.uint16)

@@ -131,7 +131,7 @@ def _directories(data: Buffer) -> Iterator[dict[int, Sequence[int]]]:
                     tags[tag] = _values(data, order, offset, entry, kind, inline)
             yield tags
             (at,) = struct.unpack_from(order + offset, data, start + entries * step)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise ValueError("is cut short") from error
 
 

@@ -92,5 +92,5 @@ def test_16_bit_frames_are_drawn_with_one_range(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("tdcnet.callbacks.predictions.draw_boxes", draw)
     predict(dataset_of(open_source(tmp_path), intensity_range=(6000.0, 8000.0)), tmp_path / "out")
-    assert [int(frame.max()) for frame in drawn] == [127, 191]
+    assert [int(frame.max()) for frame in drawn] == [127, 191, 127, 191], "in the video and on the sheet"
     assert all(frame.dtype == np.uint8 for frame in drawn)
