@@ -2,9 +2,9 @@
 
 python scripts/score_masks.py PREDICTED TRUE --json scores.json
 
-Both hold images at the same relative paths (the suffix may differ), 8 or 16 bits; every true mask needs a predicted
-one, an empty one where nothing was found. Prints IoU, nIoU, and Pd and Fa as BasicIRSTD, DNANet (with its known bug)
-and DTUM/DeepPro (without and with theirs) count them. For curves, intervals and pictures: stage=eval with
+Both hold images at the same relative paths (the suffix may differ), 8 or 16 bits, or of 0 and 1; every true mask needs
+a predicted one, an empty one where nothing was found. Prints IoU, nIoU, and Pd and Fa as BasicIRSTD, DNANet (with its
+known bug) and DTUM/DeepPro (without and with theirs) count them. For curves, intervals and pictures: stage=eval with
 stage.compare=[PREDICTED].
 """
 
@@ -15,6 +15,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -22,8 +23,9 @@ from rich.table import Table
 
 from tdcnet.data.errors import DataError
 from tdcnet.data.formats.arguments import exit_status
-from tdcnet.data.formats.masks import read_mask
-from tdcnet.data.frames import IMAGE_SUFFIXES, natural_sort, read_grey
+from tdcnet.data.formats.masks import read_mask, zero_and_one
+from tdcnet.data.frames import natural_sort, pick_images
+from tdcnet.data.images import read_grey
 from tdcnet.data.transforms import full_scale
 from tdcnet.metrics.mask_protocols import MASK_PROTOCOLS
 from tdcnet.metrics.segmentation import MaskMetrics
@@ -62,7 +64,7 @@ def pairs(predicted: Path, true: Path) -> list[tuple[Path, Path]]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return natural_sort(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return natural_sort(pick_images(path for path in folder.rglob("*") if not path.is_dir()))
 
 
 def score(given: argparse.Namespace) -> None:
@@ -72,19 +74,20 @@ def score(given: argparse.Namespace) -> None:
         DataError: if a mask is bad, sizes differ, or no predicted pixel reaches the threshold though some have values.
     """
     metric = MaskMetrics(tuple(MASK_PROTOCOLS))
-    highest = 0.0
-    for path, true in track(pairs(given.predicted, given.true), "scoring"):
+    highest, both = 0.0, pairs(given.predicted, given.true)
+    ones = zero_and_one(path for path, _ in both)
+    for path, true in track(both, "scoring"):
         image, target = read_grey(path), read_mask(true, given.true_threshold)
         if image.shape != target.shape:
             sizes = [f"{shape[1]}x{shape[0]}" for shape in (image.shape, target.shape)]
             raise DataError(f"{path}: is {sizes[0]}, {true} is {sizes[1]}. Export it at the frame's own size")
-        share = image / full_scale(image)
+        share = image.astype(np.float64) if ones else image / full_scale(image)
         highest = max(highest, float(share.max()))
         metric.update(torch.from_numpy(share > given.threshold / 255)[None], torch.from_numpy(target)[None])
     if 0 < highest <= given.threshold / 255:
         raise DataError(
             f"{given.predicted}: no pixel of any mask is above {given.threshold}, the highest is {255 * highest:g} "
-            "of 255. Are they masks of 0 and 1? Then give --threshold 0"
+            "of 255. Give a lower --threshold, or export them from 0 to 255"
         )
     figures = metric.compute()
     show(figures)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.files import write_atomically
+from tdcnet.files import replacing, write_atomically
 from tdcnet.shown import CsvWriter
 
 CSV_COLUMNS = ("frame", "x1", "y1", "x2", "y2", "score", "label")
@@ -32,6 +34,7 @@ class FrameDetections:
         scores: float64 [N].
         labels: int64 [N], indices into the classes.
         video: name of the recording.
+        seconds: from the first frame of the recording; None if not known.
     """
 
     frame_index: int
@@ -41,6 +44,7 @@ class FrameDetections:
     scores: NDArray[np.float64]
     labels: NDArray[np.int64]
     video: str = "video"
+    seconds: float | None = None
 
     @classmethod
     def make(
@@ -50,6 +54,7 @@ class FrameDetections:
         size: Sequence[int],
         detections: Mapping[str, Any],
         video: str = "video",
+        seconds: float | None = None,
     ) -> FrameDetections:
         """Takes torchvision's ``{"boxes": [N, 4], "scores": [N], "labels": [N]}``, arrays or tensors on any device.
 
@@ -72,7 +77,7 @@ class FrameDetections:
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise ValueError(f"{where}: a box or a score is not finite; leave such detections out before writing them")
         height, width = (int(side) for side in size)
-        return cls(int(frame_index), os.fspath(where), (height, width), boxes, scores, labels, video)
+        return cls(int(frame_index), os.fspath(where), (height, width), boxes, scores, labels, video, seconds)
 
 
 def to_numpy(values: Any) -> NDArray[Any]:
@@ -124,7 +129,7 @@ def coco_results(frames: Iterable[FrameDetections], classes: Sequence[str]) -> d
 
         - ``videos``: ``id`` (from 1 in order of appearance), ``name``.
         - ``images``: ``id`` (from 1), ``file_name`` (where the frame comes from), ``width``, ``height``, ``video_id``,
-          ``frame_id`` (position in the recording, from 0).
+          ``frame_id`` (position in the recording, from 0), ``time`` (seconds from the first frame, where known).
         - ``annotations``: ``id`` (from 1), ``image_id``, ``video_id``, ``category_id``, ``bbox`` (``x, y, w, h`` in px,
           first pixel 0, to 1/1000 px), ``area`` (px^2), ``score``. As it is, this list is what ``COCO.loadRes`` takes.
         - ``categories``: ``id`` (label + 1), ``name``.
@@ -138,36 +143,49 @@ def coco_results(frames: Iterable[FrameDetections], classes: Sequence[str]) -> d
     for image_id, frame in enumerate(frames, start=1):
         _check_labels(frame, classes)
         video_id = videos.setdefault(frame.video, len(videos) + 1)
-        height, width = frame.size
-        images.append(
-            {
-                "id": image_id,
-                "file_name": frame.where,
-                "width": width,
-                "height": height,
-                "video_id": video_id,
-                "frame_id": frame.frame_index,
-            }
-        )
-        for (x1, y1, x2, y2), score, label in zip(frame.boxes, frame.scores, frame.labels, strict=True):
-            w, h = round(float(x2 - x1), 3), round(float(y2 - y1), 3)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "video_id": video_id,
-                    "category_id": int(label) + 1,
-                    "bbox": [round(float(x1), 3), round(float(y1), 3), w, h],
-                    "area": round(w * h, 3),
-                    "score": round(float(score), 6),
-                }
-            )
+        images.append(_coco_image(frame, image_id, video_id))
+        annotations += _coco_annotations(frame, image_id, video_id, len(annotations) + 1)
     return {
         "videos": [{"id": number, "name": name} for name, number in videos.items()],
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": label + 1, "name": name} for label, name in enumerate(classes)],
+        "categories": _coco_categories(classes),
     }
+
+
+def _coco_image(frame: FrameDetections, image_id: int, video_id: int) -> dict[str, Any]:
+    height, width = frame.size
+    image = {
+        "id": image_id,
+        "file_name": frame.where,
+        "width": width,
+        "height": height,
+        "video_id": video_id,
+        "frame_id": frame.frame_index,
+    }
+    return image if frame.seconds is None else {**image, "time": round(frame.seconds, 6)}
+
+
+def _coco_annotations(frame: FrameDetections, image_id: int, video_id: int, first_id: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for (x1, y1, x2, y2), score, label in zip(frame.boxes, frame.scores, frame.labels, strict=True):
+        w, h = round(float(x2 - x1), 3), round(float(y2 - y1), 3)
+        found.append(
+            {
+                "id": first_id + len(found),
+                "image_id": image_id,
+                "video_id": video_id,
+                "category_id": int(label) + 1,
+                "bbox": [round(float(x1), 3), round(float(y1), 3), w, h],
+                "area": round(w * h, 3),
+                "score": round(float(score), 6),
+            }
+        )
+    return found
+
+
+def _coco_categories(classes: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"id": label + 1, "name": name} for label, name in enumerate(classes)]
 
 
 class DetectionWriter:
@@ -176,31 +194,41 @@ class DetectionWriter:
     The CSV file (:data:`CSV_COLUMNS`: position of the frame, corners in px, score, name of the class) grows row by row
     and is on disk after each frame, whatever happens next. The JSON file (:func:`coco_results`) is written when the
     writer is closed, also when the block of its ``with`` ends in an exception; it then holds the frames up to there.
+    Until then its parts wait on disk too, so that memory does not grow with the recording.
 
     Args:
         path: of the two files, without their endings; folders are made. Files of an earlier run are replaced.
         classes: names by label.
         video: name of the recording; None takes the file's.
+        timed: whether frames come with their time; the CSV file then has it in a last column, ``time``, in seconds.
     """
 
-    def __init__(self, path: str | os.PathLike[str], classes: Sequence[str], video: str | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], classes: Sequence[str], video: str | None = None, timed: bool = False
+    ) -> None:
         path = Path(path)
         # Not with_suffix: a recording called "clip.2" is not to lose its "2".
         self.csv_path = path.with_name(f"{path.name}.csv")
         self.json_path = path.with_name(f"{path.name}.json")
         self.classes = tuple(classes)
         self.video = path.name if video is None else video
-        self.frames: list[FrameDetections] = []
+        self.timed = timed
+        self._images, self._annotations = _Parts(), _Parts()
         path.parent.mkdir(parents=True, exist_ok=True)
         # A JSON file of an earlier run beside this run's CSV would contradict it if this run is killed.
         self.json_path.unlink(missing_ok=True)
         self._file: TextIO | None = self.csv_path.open("w", newline="", encoding="utf-8")
         self._rows = CsvWriter(self._file)
-        self._rows.writerow(CSV_COLUMNS)
+        self._rows.writerow((*CSV_COLUMNS, "time") if timed else CSV_COLUMNS)
         self._file.flush()
 
     def add(
-        self, frame_index: int, where: str | os.PathLike[str], size: Sequence[int], detections: Mapping[str, Any]
+        self,
+        frame_index: int,
+        where: str | os.PathLike[str],
+        size: Sequence[int],
+        detections: Mapping[str, Any],
+        seconds: float | None = None,
     ) -> None:
         """Appends one frame; one on which nothing was found counts in the JSON file.
 
@@ -209,18 +237,22 @@ class DetectionWriter:
             where: where the frame comes from.
             size: height and width of the stored frame in px.
             detections: ``boxes`` [N, 4] xyxy px of the stored frame, ``scores`` [N], ``labels`` [N].
+            seconds: from the first frame of the recording.
 
         Raises:
             ValueError: if the detections are malformed, a label has no class, or the writer is closed.
         """
         if self._file is None:
             raise ValueError(f"{self.csv_path}: the writer is closed; add frames inside its with block")
-        frame = FrameDetections.make(frame_index, where, size, detections, self.video)
+        frame = FrameDetections.make(frame_index, where, size, detections, self.video, seconds)
         _check_labels(frame, self.classes)
-        self.frames.append(frame)
+        image_id = self._images.count + 1
+        self._images.add([_coco_image(frame, image_id, 1)])
+        self._annotations.add(_coco_annotations(frame, image_id, 1, self._annotations.count + 1))
         for box, score, label in zip(frame.boxes, frame.scores, frame.labels, strict=True):
             corners = [f"{value:.3f}" for value in box]
-            self._rows.writerow([frame.frame_index, *corners, f"{score:.6f}", self.classes[label]])
+            row = [frame.frame_index, *corners, f"{score:.6f}", self.classes[label]]
+            self._rows.writerow([*row, "" if seconds is None else f"{seconds:.6f}"] if self.timed else row)
         self._file.flush()
 
     def close(self) -> None:
@@ -229,7 +261,15 @@ class DetectionWriter:
             return
         self._file.close()
         self._file = None
-        write_json(self.json_path, coco_results(self.frames, self.classes), indent=None)
+        known = {"videos": [{"id": 1, "name": self.video}] if self._images.count else []}
+        with replacing(self.json_path) as file:
+            file.write(json.dumps(known, ensure_ascii=False).encode()[:-1])
+            for name, parts in (("images", self._images), ("annotations", self._annotations)):
+                file.write(f', "{name}": ['.encode())
+                parts.copy(file)
+                file.write(b"]")
+            classes = json.dumps(_coco_categories(self.classes), ensure_ascii=False)
+            file.write(f', "categories": {classes}}}\n'.encode())
 
     def __enter__(self) -> Self:
         return self
@@ -238,6 +278,25 @@ class DetectionWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Parts:
+    """Entries of a list of JSON, kept in a file without a name."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this is
+
+    def add(self, entries: list[dict[str, Any]]) -> None:
+        for entry in entries:
+            text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
+            self._file.write((", " if self.count else "").encode() + text.encode())
+            self.count += 1
+
+    def copy(self, file: BinaryIO) -> None:
+        self._file.seek(0)
+        shutil.copyfileobj(self._file, file)
+        self._file.close()
 
 
 def _check_labels(frame: FrameDetections, classes: Sequence[str]) -> None:

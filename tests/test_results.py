@@ -202,3 +202,23 @@ def test_malformed_detections_are_refused_before_anything_is_written(tmp_path, c
             writer.add(0, "0.png", (64, 64), {"boxes": TWO["boxes"]})
     assert len((tmp_path / "clip.csv").read_text().splitlines()) == 1
     assert read_json(tmp_path / "clip.json")["images"] == []
+
+
+def test_times_are_written_where_they_are_known(tmp_path):
+    with DetectionWriter(tmp_path / "clip", ["bird", "drone"], timed=True) as writer:
+        writer.add(7, "clip#7", (256, 320), TWO, 0.28)
+        writer.add(8, "clip#8", (256, 320), NOTHING, 0.32)
+    with (tmp_path / "clip.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["frame", "x1", "y1", "x2", "y2", "score", "label", "time"]
+    assert [row[-1] for row in rows[1:]] == ["0.280000", "0.280000"]
+    assert [image["time"] for image in read_json(tmp_path / "clip.json")["images"]] == [0.28, 0.32]
+
+
+def test_writer_writes_what_coco_results_gives(tmp_path):
+    frames = [(n, f'ä"{n}.png', (256, 320), (TWO, NOTHING)[n % 2]) for n in range(5)]
+    with DetectionWriter(tmp_path / "clip", ["bird", "drone"]) as writer:
+        for frame in frames:
+            writer.add(*frame)
+    made = [FrameDetections.make(*frame, "clip") for frame in frames]
+    assert read_json(tmp_path / "clip.json") == coco_results(made, ["bird", "drone"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 
 from tdcnet.drawing import VideoWriter, contact_sheet, draw_boxes, write_png
 from tdcnet.results import DetectionWriter
@@ -17,16 +18,16 @@ class PredictionWriter(pl.Callback):
 
     Args:
         dirpath: folder of the files.
-        fps: frames per second of the video.
+        fps: frames per second of the video; None for those of the source, or 30 where it does not tell.
         draw_threshold: least score of a box in video and pictures; the files hold all detections.
         sheet: frames on the contact sheet: the one with the highest score in each of as many equal parts of the clip.
     """
 
-    def __init__(self, dirpath: str, fps: float = 30.0, draw_threshold: float = 0.3, sheet: int = 12) -> None:
+    def __init__(self, dirpath: str, fps: float | None = None, draw_threshold: float = 0.3, sheet: int = 12) -> None:
         self.dirpath, self.fps = Path(dirpath), fps
         self.draw_threshold, self.sheet = draw_threshold, sheet
         self.files: list[Path] = []
-        self._best: dict[int, tuple[float, Any, str]] = {}
+        self._best: dict[int, tuple[float, int, NDArray[Any], NDArray[Any]]] = {}
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the files."""
@@ -35,8 +36,12 @@ class PredictionWriter(pl.Callback):
         self._total = max(1, len(dataset))
         base = self.dirpath / self._sequence.name
         classes = pl_module.checkpoint_info.get("classes", ["target"])  # type: ignore[union-attr, operator]
-        self._detections = DetectionWriter(base, classes, self._sequence.name)
-        self._video = VideoWriter(base.with_name(f"{base.name}.mp4"), self.fps)
+        self._times = getattr(self._sequence.frames, "times", None)
+        self._detections = DetectionWriter(base, classes, self._sequence.name, timed=self._times is not None)
+        rate = self.fps or getattr(self._sequence.frames, "rate", None) or 30.0
+        # Players know neither a frame an hour nor thousands a second.
+        self._video = VideoWriter(base.with_name(f"{base.name}.mp4"), rate if self.fps else min(max(rate, 1.0), 240.0))
+        self._range = dataset.intensity_range
         self._base = base
 
     def on_predict_batch_end(
@@ -52,18 +57,21 @@ class PredictionWriter(pl.Callback):
         for position, size, found in zip(
             batch["frame"].tolist(), batch["original_size"].tolist(), outputs, strict=True
         ):
-            self._detections.add(position, self._sequence.frames.where(position), size, found)
+            seconds = None if self._times is None else float(self._times[position])
+            self._detections.add(position, self._sequence.frames.where(position), size, found, seconds)
             keep = found["scores"] >= self.draw_threshold
             boxes, scores = found["boxes"][keep].cpu().numpy(), found["scores"][keep].cpu().numpy()
-            frame = np.asarray(self._sequence.frames.read(position))
-            if frame.dtype != np.uint8:
-                low, high = float(frame.min()), float(frame.max())
-                frame = ((frame - low) / max(1.0, high - low) * 255).astype(np.uint8)
-            picture = draw_boxes(frame, predictions=boxes, scores=scores)
-            self._video.add(picture)
+            self._video.add(self._picture(position, boxes, scores))
             part, best = position * self.sheet // len(self._sequence), float(scores.max()) if len(scores) else 0.0
             if part not in self._best or best > self._best[part][0]:
-                self._best[part] = (best, picture, f"#{position}  {best:.2f}" if best else f"#{position}  nothing")
+                self._best[part] = best, position, boxes, scores  # drawn again at the end: pictures take a MB each
+
+    def _picture(self, position: int, boxes: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.uint8]:
+        frame = np.asarray(self._sequence.frames.read(position))
+        if frame.dtype != np.uint8:  # as bright as the network sees it, in all frames alike
+            low, high = self._range or (float(frame.min()), float(frame.max()))
+            frame = ((frame - low) / max(1.0, high - low) * 255).clip(0, 255).astype(np.uint8)
+        return draw_boxes(frame, predictions=boxes, scores=scores)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Closes the files and writes the contact sheet."""
@@ -84,5 +92,9 @@ class PredictionWriter(pl.Callback):
         ]
         if self._best:
             chosen = [self._best[part] for part in sorted(self._best)]
-            sheet = contact_sheet([c[1] for c in chosen], [c[2] for c in chosen], columns=4)
+            pictures = [self._picture(position, boxes, scores) for _, position, boxes, scores in chosen]
+            captions = [
+                f"#{position}  {best:.2f}" if best else f"#{position}  nothing" for best, position, *_ in chosen
+            ]
+            sheet = contact_sheet(pictures, captions, columns=4)
             self.files.append(write_png(self._base.with_name(f"{self._base.name}.png"), sheet))

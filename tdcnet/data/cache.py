@@ -1,12 +1,15 @@
-"""Frames that are decoded once into a memory-mapped file, and where such files lie."""
+"""Frames that are decoded once into a file of raw pixels, and where such files lie."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import io
+import json
 import logging
 import os
 import shutil
+import struct
 import threading
 import weakref
 import zlib
@@ -14,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,12 +26,13 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdcnet.data.errors import DataError
-from tdcnet.files import replacing
+from tdcnet.files import open_regular, replacing
 
 log = logging.getLogger(__name__)
 
 _UNDECODED = -1  # in place of a checksum
-_MOST_MAPS = 500  # of a process: each takes a file descriptor, of which many systems give 1024
+_CHECKED_EACH = 64  # frames after which room is looked for again
+_MOST_OPEN = 500  # of a process: each is a file descriptor, of which many systems give 1024
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -63,30 +68,76 @@ def check_room(folder: Path, needed: int) -> None:
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 
-class DecodedFrames(ABC):
-    """The frames of a recording, decoded once and in order into a memory-mapped file, then read at random.
+@dataclass
+class Notes:
+    """What is known of a recording beside its frames, once all have been decoded.
 
-    The file is made by :meth:`make`, or on the first read. It is a .npy file of all frames, with a second array behind
-    it: what the sources looked like, and the CRC-32 of each frame. It is made anew where the sources look otherwise
-    now, or where a frame differs from its checksum, which is looked at when a process first reads that frame. Several
-    processes may make it at once. Can be pickled; the map is opened anew in each process.
+    Attributes:
+        times: seconds from the first frame, float64 [N], growing; None if not known.
+        rate: frames a second; None if not known.
+        fault: what is wrong with the file though frames could be decoded, in words; empty if nothing is.
+    """
+
+    times: NDArray[np.float64] | None = None
+    rate: float | None = None
+    fault: str = ""
+
+
+class DecodedFrames(ABC):
+    """The frames of a recording, decoded once and in order into a file, then read from it at random.
+
+    The file is made by :meth:`make`, or on the first read. It is a .npy file of all frames, with more behind it: what
+    the sources looked like, the CRC-32 of each frame, its time, and a SHA-256 of all this and the head. It is made anew
+    where the sources look otherwise now, where anything but a frame is not as it was written, or where a frame differs
+    from its checksum, which is looked at when a process first reads that frame. Several processes may make it at once.
+    Can be pickled; the file is opened anew in each process.
 
     Args:
         name: of the recording, for messages.
-        count: of its frames.
+        count: of its frames; None if only decoding tells.
     """
 
-    def __init__(self, name: str, count: int) -> None:
+    def __init__(self, name: str, count: int | None) -> None:
         self._name, self._count = name, count
-        self._frames: NDArray[Any] | None = None
+        self._form: tuple[tuple[int, int], np.dtype[Any]] | None = None
+        self._notes = Notes()
+        self._file: _Frames | None = None
         self._sums: NDArray[np.int64] = np.zeros(0, np.int64)
         self._checked: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
     def __len__(self) -> int:
+        self._ready()
+        assert self._count is not None
         return self._count
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_frames": None, "_sums": np.zeros(0, np.int64), "_checked": np.zeros(0, np.bool_)}
+        return self.__dict__ | {"_file": None, "_sums": np.zeros(0, np.int64), "_checked": np.zeros(0, np.bool_)}
+
+    @property
+    def times(self) -> NDArray[np.float64] | None:
+        """Seconds from the first frame, float64 [N]; None if not known."""
+        self._ready()
+        return self._notes.times
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second; None if not known."""
+        self._ready()
+        return self._notes.rate
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the file though frames could be decoded, in words; empty if nothing is."""
+        self._ready()
+        return self._notes.fault
+
+    @property
+    def form(self) -> tuple[tuple[int, int], np.dtype[Any]]:
+        """Height and width in px, and type of the pixels, of the frames that were decoded."""
+        if self._form is None and not self._open():
+            self.make()
+        assert self._form is not None
+        return self._form
 
     # What the kinds of recordings tell ----------------------------------------------------------------------------
 
@@ -96,15 +147,19 @@ class DecodedFrames(ABC):
 
     @abstractmethod
     def needed(self) -> int:
-        """Bytes that the decoded frames take."""
+        """Bytes that the decoded frames take, as far as is known."""
+
+    def expected(self) -> int:
+        """Frames, as far as is known."""
+        return len(self)
 
     @abstractmethod
     def _state(self) -> int:
         """A number, of 64 bits, that is another one when the sources have changed and :meth:`target` is the same."""
 
     @abstractmethod
-    def _decode(self) -> Iterator[NDArray[Any] | None]:
-        """The frames in order, all [H, W] of one dtype; None for one that cannot be decoded. May end early."""
+    def _decode(self, notes: Notes) -> Iterator[NDArray[Any] | None]:
+        """The frames in order, all [H, W] of one dtype; None for one that cannot be decoded. Fills ``notes``."""
 
     @abstractmethod
     def _undecoded(self, index: int) -> NDArray[Any]:
@@ -120,9 +175,9 @@ class DecodedFrames(ABC):
             OSError: if the decoded frames cannot be kept (no space, no permission). Not a DataError, since no frame
                 is at fault and leaving frames out would hide it.
         """
-        if not 0 <= index < self._count:
-            raise IndexError(f"{self._name}: frame {index} asked for, allowed are 0 to {self._count - 1}")
-        if self._frames is None and not self._open():
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self._name}: frame {index} asked for, allowed are 0 to {len(self) - 1}")
+        if self._file is None and not self._open():
             self.make()
         frame = self._checked_frame(index)
         if frame is None:
@@ -135,7 +190,7 @@ class DecodedFrames(ABC):
 
     def is_made(self) -> bool:
         """Whether the file is there and was made from the sources as they are now."""
-        return self._frames is not None or self._open()
+        return self._file is not None or self._open()
 
     def make(self, step: Callable[[], object] = lambda: None) -> None:
         """Decodes all frames into the file, also where there is one.
@@ -148,72 +203,83 @@ class DecodedFrames(ABC):
             OSError: if the file cannot be written.
         """
         target, self._sums = self.target(), np.zeros(0, np.int64)
-        log.debug("decoding %s (%d frames) once into %s", self._name, self._count, target)
+        log.debug("decoding %s once into %s", self._name, target)
         try:
             self._write(target, step)
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"cannot keep the decoded frames of {self._name} in {target.parent} ({error.strerror}); they take "
-                f"{self.needed() / 1e6:.0f} MB. Make room there, or set dataset.cache_dir (TDCNET_CACHE for scripts) "
-                "to a folder that has it",
+                f"cannot keep the decoded frames of {self._name} in {target.parent} ({error.strerror or error}); they "
+                f"take {self.needed() / 1e6:.0f} MB. Make room there, or set dataset.cache_dir (TDCNET_CACHE for "
+                "scripts) to a folder that has it and can be written to",
             ) from error
         if not self._open():
             raise OSError(errno.EIO, f"{target}: cannot be read as soon as it is written. Check that disk")
 
+    def _known(self) -> bool:
+        return self._count is not None
+
+    def _ready(self) -> None:
+        """Has the recording decoded if only that tells what it holds."""
+        if self._count is None and not self._open():
+            self.make()
+
     def _checked_frame(self, index: int) -> NDArray[Any] | None:
-        """A copy of a frame, empty if it was not decoded; None if it is not what was written."""
-        assert self._frames is not None
-        if index >= len(self._frames) or self._sums[index] == _UNDECODED:
-            return np.empty((0, 0), self._frames.dtype)
-        frame = np.array(self._frames[index])
-        if not self._checked[index]:
-            if zlib.crc32(frame.data) != self._sums[index]:
-                return None
-            self._checked[index] = True
+        """A frame, empty if it was not decoded; None if it is not what was written."""
+        assert self._file is not None
+        if self._sums[index] == _UNDECODED:
+            return np.empty((0, 0), self._file.kept.dtype)
+        frame = self._file.read(index)
+        if frame is None or (not self._checked[index] and zlib.crc32(frame.data) != self._sums[index]):
+            return None
+        self._checked[index] = True
         return frame
 
     def _open(self) -> bool:
         target = self.target()
         try:
-            frames = np.load(target, mmap_mode="r", allow_pickle=False)
-            with target.open("rb") as file:
-                file.seek(frames.offset + frames.nbytes)
-                state, *sums = np.lib.format.read_array(file, allow_pickle=False).tolist()
+            file = _Frames(target)
         except FileNotFoundError:
             return False
-        except (ValueError, EOFError):
-            log.warning("%s is damaged or of an older version, and is made again", target)
+        except (ValueError, OSError, OverflowError) as error:
+            log.warning("%s %s, and is made again", target, getattr(error, "strerror", None) or error)
             return False
-        if frames.ndim != 3 or frames.dtype not in (np.uint8, np.uint16) or len(sums) != len(frames):
-            log.warning("%s is damaged, and is made again", target)
-            return False
-        if state != self._state():
+        kept = file.kept
+        if kept.state != self._state():
             log.info("%s has changed, and is decoded again", self._name)
             return False
-        self._frames = np.asarray(frames)  # not a memmap, which is slow to index
-        if self._sums.tolist() != sums:
-            self._sums, self._checked = np.array(sums, np.int64), np.zeros(len(sums), np.bool_)
-        _maps.append(weakref.ref(self))
-        if len(_maps) > _MOST_MAPS and (oldest := _maps.popleft()()) is not None:
-            oldest._frames = None
+        if self._count is not None and self._count != len(kept.sums):
+            log.warning("%s is of another number of frames, and is made again", target)
+            return False
+        self._file = file
+        self._count, self._notes, self._form = len(kept.sums), kept.notes, (kept.shape[1:], kept.dtype)
+        if not np.array_equal(self._sums, kept.sums):
+            self._sums, self._checked = kept.sums, np.zeros(len(kept.sums), np.bool_)
+        _opened.append(weakref.ref(self))
+        if len(_opened) > _MOST_OPEN and (oldest := _opened.popleft()()) is not None:
+            oldest._file = None
+        if kept.notes.fault and target not in _told:
+            _told.add(target)
+            log.warning("%s: %s. Copy it again, or go on with those", self._name, kept.notes.fault)
         return True
 
     def _write(self, target: Path, step: Callable[[], object]) -> None:
         # Plain writes, not a writable map: with a map a full disk would be a bus error.
         check_room(target.parent, self.needed())
         sums: list[int] = []
+        notes = Notes()
         first: NDArray[Any] | None = None
         with replacing(target, durable=False) as file:
-            for image in self._decode():
+            for image in self._decode(notes):
                 if image is None:
                     sums.append(_UNDECODED)
                 else:
                     if first is None:
                         first = image
-                        _write_header(file, image, 0)
-                        start = file.tell()
+                        start = file.write(_head(image.dtype, (0, *image.shape)))
                     file.seek(start + len(sums) * image.nbytes)  # over a frame that is missing, if one is
+                    if len(sums) % _CHECKED_EACH == 0:  # a header may promise less than comes
+                        check_room(target.parent, _CHECKED_EACH * image.nbytes)
                     data = image.tobytes()
                     file.write(data)
                     sums.append(zlib.crc32(data))
@@ -221,25 +287,128 @@ class DecodedFrames(ABC):
             if first is None:
                 self._undecoded(0)
                 raise OSError(errno.EIO, f"{self._name} could not be decoded a moment ago, now it can. Try again")
+            head = _head(first.dtype, (len(sums), *first.shape))
+            if len(head) != start:
+                raise RuntimeError(f"{target}: numpy's header grew from {start} to {len(head)} bytes")
             file.seek(0)
-            _write_header(file, first, len(sums))
-            if file.tell() != start:
-                raise RuntimeError(f"{target}: numpy's header grew from {start} to {file.tell()} bytes")
+            file.write(head)
             file.seek(start + len(sums) * first.nbytes)
-            np.lib.format.write_array(file, np.array([self._state(), *sums], np.int64), allow_pickle=False)
+            file.write(_behind(head, first.dtype, first.shape, self._state(), sums, notes))
 
 
-_maps: deque[weakref.ref[DecodedFrames]] = deque()
+_opened: deque[weakref.ref[DecodedFrames]] = deque()
+_told: set[Path] = set()  # files whose faults this process has told
 
 
 class _Stopped(Exception):
     pass
 
 
-def _write_header(file: BinaryIO, image: NDArray[Any], count: int) -> None:
+# -- what stands behind the frames -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Behind:
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    offset: int
+    state: int
+    sums: NDArray[np.int64]
+    notes: Notes
+
+
+class _Frames:
+    """A file of decoded frames, open for reading.
+
+    Not a memory map: what has been read of one counts as the process's memory, and ends the process when the file is
+    cut meanwhile.
+
+    Raises:
+        OSError: if it cannot be opened.
+        ValueError: if anything but the frames differs from what was written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with open_regular(path) as file:
+            self.kept = _read_behind(file)
+            self._descriptor: int | None = os.dup(file.fileno())
+
+    def read(self, index: int) -> NDArray[Any] | None:
+        """A copy of a frame; None if it is not all there."""
+        assert self._descriptor is not None
+        frame = np.empty(self.kept.shape[1:], self.kept.dtype)
+        data = frame.reshape(-1).view(np.uint8).data
+        got = _read_at(self._descriptor, data, self.kept.offset + index * len(data))
+        return frame if got == len(data) else None
+
+    def __del__(self) -> None:
+        if (descriptor := getattr(self, "_descriptor", None)) is not None:
+            os.close(descriptor)
+
+
+_seeking = threading.Lock()
+
+
+def _read_at(descriptor: int, into: memoryview, offset: int) -> int:
+    """Reads bytes, leaving the place in the file alone where the system can: forked processes share it."""
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [into], offset)
+    with _seeking, open(descriptor, "rb", buffering=0, closefd=False) as file:
+        file.seek(offset)
+        return file.readinto(into) or 0
+
+
+_FOOT = struct.Struct("<Q32s8s")  # bytes before it that belong to it, SHA-256, mark
+_MARK = b"tdcnet 2"
+
+
+def _head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     # numpy pads the header so that the first axis can grow in place.
-    descr = np.lib.format.dtype_to_descr(image.dtype)
-    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (count, *image.shape)})
+    file = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def _behind(
+    head: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], state: int, sums: list[int], notes: Notes
+) -> bytes:
+    times = np.zeros(0) if notes.times is None else np.asarray(notes.times, np.float64)
+    said = {"dtype": dtype.str, "shape": [len(sums), *shape], "state": state, "rate": notes.rate, "fault": notes.fault}
+    content = json.dumps(said).encode() + b"\n" + np.array(sums, "<i8").tobytes() + times.astype("<f8").tobytes()
+    return content + _FOOT.pack(len(content), hashlib.sha256(head + content).digest(), _MARK)
+
+
+def _read_behind(file: BinaryIO) -> _Behind:
+    """Raises ValueError if anything but the frames differs from what was written."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _FOOT.size))
+    foot = file.read(_FOOT.size)
+    if len(foot) < _FOOT.size or not foot.endswith(_MARK):
+        raise ValueError("is damaged or of an older version")
+    length, digest, _ = _FOOT.unpack(foot)
+    begin = size - _FOOT.size - length
+    if begin < 0:
+        raise ValueError("is damaged")
+    file.seek(begin)
+    content = file.read(length)
+    line, _, rest = content.partition(b"\n")
+    file.seek(0)
+    head = file.read(10)
+    head += file.read(int.from_bytes(head[8:10], "little"))
+    if hashlib.sha256(head + content).digest() != digest:
+        raise ValueError("is damaged")
+    said = json.loads(line)  # as it was written, by its checksum
+    shape, dtype = tuple(said["shape"]), np.dtype(said["dtype"])
+    count = shape[0]
+    if head != _head(dtype, shape) or begin != len(head) + count * shape[1] * shape[2] * dtype.itemsize:
+        raise ValueError("is damaged")
+    sums, times = np.frombuffer(rest, "<i8", count), np.frombuffer(rest, "<f8", offset=8 * count)
+    notes = Notes(times if len(times) else None, said["rate"], said["fault"])
+    return _Behind(shape, dtype, len(head), said["state"], sums, notes)
+
+
+# -- many recordings ---------------------------------------------------------------------------------------------------
 
 
 def decode_ahead(sources: Iterable[object], threads: int | None = None, progress: bool = True) -> None:
@@ -259,7 +428,7 @@ def decode_ahead(sources: Iterable[object], threads: int | None = None, progress
     if not missing:
         return
     folder, needed = next(iter(missing)).parent, sum(source.needed() for source in missing.values())
-    frames = sum(len(source) for source in missing.values())
+    frames = sum(source.expected() for source in missing.values())
     said = f"{frames} frames of {len(missing)} recordings, decoded once, take {needed / 1e6:.0f} MB in {folder}"
     try:
         check_room(folder, needed)

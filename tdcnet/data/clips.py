@@ -16,7 +16,8 @@ from torch.utils.data import Dataset, default_collate
 from tdcnet.data import paste
 from tdcnet.data.augment import Augment
 from tdcnet.data.errors import DataError, Policy
-from tdcnet.data.frames import read_grey
+from tdcnet.data.images import read_grey
+from tdcnet.data.intensity import data_range
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.transforms import (
     GREY,
@@ -78,8 +79,8 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         augment: draws geometry and intensity; None gives the letterboxed whole image.
         homographies: homographies computed ahead.
         aligner: ``aligner(frame, newest)`` gives the homography [3, 3] frame -> newest in pixel-centre coordinates.
-        intensity_range: stored values that become 0 and 1 in 16-bit images; None for 0 and 65535. 8-bit images stay
-            as they are.
+        intensity_range: stored values that become 0 and 1 in 16-bit images; None for those that the images have, see
+            :func:`~tdcnet.data.intensity.data_range`. 8-bit images stay as they are.
         single_class: makes all labels 0.
         on_bad_frame: what to do about a frame that cannot be read, see :meth:`__getitem__`.
         image_step: take every n-th frame of each sequence's part of the split only.
@@ -113,14 +114,15 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             raise ValueError(f"size is {tuple(size)} but augment makes samples of {augment.size}; give both the same")
         if on_bad_frame not in ("error", "skip"):
             raise ValueError(f"on_bad_frame is {on_bad_frame!r}; allowed are 'error' and 'skip'")
-        low, high = intensity_range or (0.0, 65535.0)
-        if high <= low:
-            raise ValueError(f"intensity_range is {low}, {high}; the second value must be the larger one")
+        if intensity_range is not None:
+            low, high = intensity_range
+            if not -1e9 < low < high < 1e9:
+                raise ValueError(f"intensity_range is {low}, {high}; the second value must be the larger one")
         self.sequences = [thin(sequence, image_step, image_offset) for sequence in sequences]
         self.size = int(size[0]), int(size[1])
         self.num_frames, self.stride = num_frames, stride
         self.augment, self.homographies, self.aligner = augment, homographies, aligner
-        self.low, self.high = float(low), float(high)
+        self.intensity_range = intensity_range
         self.single_class = single_class
         self.on_bad_frame = on_bad_frame
         # Clips in order share frames: those of one span are kept, unless their distances never meet or order is random.
@@ -343,7 +345,10 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         return frames, aligned
 
     def _to_float(self, clip: Image) -> NDArray[np.float32]:
-        values = (clip.astype(np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)
+        if self.intensity_range is None:
+            self.intensity_range = data_range(self.sequences) or (0.0, 65535.0)
+        low, high = self.intensity_range
+        values = (clip.astype(np.float32) - np.float32(low)) / np.float32(high - low)
         return np.clip(values, 0, 1, out=values)
 
 

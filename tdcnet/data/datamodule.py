@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,10 +24,13 @@ from tdcnet.data.clips import ClipDataset, collate, stored_alignment, thin
 from tdcnet.data.errors import DataError, Policy, Problems
 from tdcnet.data.frames import DecodedImages, ImageFiles, open_source
 from tdcnet.data.homographies import HomographyStore, align_sequences
+from tdcnet.data.intensity import data_range
 from tdcnet.data.sampling import Balance, EpochSampler
 from tdcnet.data.sequence import FrameSource, Sequence
 
 log = logging.getLogger(__name__)
+
+_LOOKED_AT = 20  # recordings whose size is looked at
 
 Align = Literal["ahead", "on_the_fly", "none"]
 Decode = Literal["ahead", "on_the_fly"]
@@ -56,7 +60,8 @@ class ClipDataModule(pl.LightningDataModule):
             any clip is read at once, ``"on_the_fly"`` decodes image files for each clip. Videos are decoded into such
             files in any case.
         cache_dir: folder of decoded frames; None for the reader's own.
-        intensity_range: stored values that become 0 and 1 in 16-bit images; None for 0 and 65535.
+        intensity_range: stored values that become 0 and 1 in 16-bit images; None for those that the training split has
+            (or what is evaluated, where nothing is trained), see :func:`~tdcnet.data.intensity.data_range`.
         classes: names of the classes. One name makes one class of all; else they are the format's own, in order.
         on_bad_frame: ``"error"`` stops at the first bad frame or label, ``"skip"`` leaves it out and counts it.
         samples_per_epoch: training clips per epoch over all processes: a number, a fraction, or None for all.
@@ -73,6 +78,7 @@ class ClipDataModule(pl.LightningDataModule):
         name: of the data set; None for that of its folder.
 
     Attributes:
+        intensity_range: the range in use, as given or, after ``setup``, as found; None where images have 8 bits.
         train_dataset: the training clips, after ``setup``; None when nothing is trained.
         val_dataset: the evaluated clips, after ``setup``.
 
@@ -169,6 +175,9 @@ class ClipDataModule(pl.LightningDataModule):
         Raises:
             DataError: if a split is empty, or something is bad and ``on_bad_frame`` is ``"error"``.
         """
+        if self.intensity_range is None:
+            split = self.train_split if stage in ("fit", None) else self.val_split
+            self._find_range(self._read(split), f"split {split!r}")
         if stage in ("fit", None) and self.train_dataset is None:
             self.train_dataset = self._dataset(self.train_split, self.train_size, self.augment, self.train_step)
         if self.val_dataset is None:
@@ -211,6 +220,9 @@ class ClipDataModule(pl.LightningDataModule):
     def _dataset(
         self, split: str, size: tuple[int, int], augment: Augment | None, step: int = 1, offset: int = 0
     ) -> ClipDataset:
+        self._tell_times(self._read(split))
+        if augment is None:
+            self._tell_scale(self._read(split), size)
         dataset = ClipDataset(
             self._read(split),
             size,
@@ -230,6 +242,61 @@ class ClipDataModule(pl.LightningDataModule):
                 f"{self.root}: no sequence of split {split!r} reaches its frame {offset}; make val_offset smaller"
             )
         return dataset
+
+    def _find_range(self, sequences: list[Sequence], where: str) -> None:
+        self.intensity_range = data_range(sequences)
+        if self.intensity_range is not None:
+            low, high = self.intensity_range
+            log.info(
+                "%s: frames have 16 bits; %.0f to %.0f, nearly all of the values in %s, become 0 to 1 "
+                "(dataset.intensity_range=[low,high] sets others)",
+                self.name,
+                low,
+                high,
+                where,
+            )
+
+    def _tell_times(self, sequences: list[Sequence]) -> None:
+        uneven = [(s, times) for s in sequences if (times := s.uneven_times) is not None]
+        if uneven and self.num_frames > 1:
+            first, times = uneven[0]
+            steps = 1000 * np.diff(times)
+            log.warning(
+                "%d of %d recordings have no constant frame rate, such as %s (%.0f to %.0f ms from frame to frame): "
+                "clips take the frames nearest to every %.0f ms",
+                len(uneven),
+                len(sequences),
+                first.name,
+                steps.min(),
+                steps.max(),
+                self.stride * float(np.median(steps)),
+            )
+
+    def _tell_scale(self, sequences: list[Sequence], size: tuple[int, int]) -> None:
+        """Warns where whole frames are shrunk so far that small targets go; one frame of a recording tells for all."""
+        worst = (1.0, (0, 0))
+        for sequence in [s for s in sequences if len(s.indices)][:: max(1, len(sequences) // _LOOKED_AT)]:
+            with suppress(DataError):
+                height, width = sequence.frames.read(int(sequence.indices[0])).shape
+                worst = min(worst, (min(size[0] / height, size[1] / width), (height, width)))
+        scale, (height, width) = worst
+        if scale >= 0.5:
+            return
+        boxes = np.concatenate([box for s in sequences for box in s.boxes] or [np.zeros((0, 4), np.float32)])
+        side = float(np.median(np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)))) if len(boxes) else 8.0
+        log.warning(
+            "%s: frames of %dx%d are shrunk to %.2f of their size, %s of %.1f px to %.1f px, and may be lost. "
+            "dataset.size=[%d,%d] keeps them (more memory and time), or cut the frames to the part that matters",
+            self.name,
+            width,
+            height,
+            scale,
+            "the middle target" if len(boxes) else "a target",
+            side,
+            side * scale,
+            -(-height // 32) * 32,
+            -(-width // 32) * 32,
+        )
 
     def _without_stored(self, sequence: Sequence) -> Sequence:
         """The recording less the frames whose registered clip came with the data set."""
@@ -290,6 +357,10 @@ class ClipDataModule(pl.LightningDataModule):
             indices=np.arange(n),
             segment_start=np.zeros(n, np.int64),
         )
+        if self.intensity_range is None:
+            self._find_range([sequence], str(source))
+        self._tell_times([sequence])
+        self._tell_scale([sequence], self.size)
         dataset = ClipDataset(
             [sequence],
             self.size,

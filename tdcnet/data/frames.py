@@ -1,35 +1,40 @@
-"""Where frames come from: a folder of images or a video file, both read at random by position."""
+"""Where frames come from: a folder of images, a stack of images in one file, or a video, all read at random."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
-import struct
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.data.cache import DecodedFrames, cache_file, cache_name
-from tdcnet.data.cache import default_cache_dir as default_cache_dir  # for those who look for it here
+from tdcnet.data.cache import DecodedFrames, Notes, cache_name
+from tdcnet.data.cache import cache_file as cache_file  # for those who look for them here
+from tdcnet.data.cache import default_cache_dir as default_cache_dir
 from tdcnet.data.errors import DataError
+from tdcnet.data.images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from tdcnet.data.images import is_image
+from tdcnet.data.images import read_grey as read_grey
 from tdcnet.data.sequence import FrameSource
+from tdcnet.data.stacks import StackFrames, holds_several
+from tdcnet.data.video import VIDEO_SUFFIXES as VIDEO_SUFFIXES
+from tdcnet.data.video import VideoFrames as VideoFrames
 
-IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".wmv", ".webm")
+log = logging.getLogger(__name__)
 
-# OpenCV and FFmpeg print what is wrong with a file without naming it; the DataError raised here names it.
-# Either variable set by the user wins.
-if "OPENCV_LOG_LEVEL" not in os.environ:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+COMPANIONS = (
+    *(".txt", ".json", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".md", ".pdf", ".html", ".log", ".ini"),
+    *(".db", ".cache", ".mat", ".npz", ".pkl", ".py", ".m", ".sha256", ".md5", ".srt", ".nfo", ".lnk"),
+)
+"""Endings of files that may lie beside frames without a word."""
+
+_told: set[Path] = set()  # folders whose other files this process has named
 
 
 # -- names and order ---------------------------------------------------------------------------------------------------
@@ -56,16 +61,45 @@ def frame_numbers(paths: Iterable[Path]) -> NDArray[np.int64]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images in ``folder`` in natural order; hidden files and other suffixes are passed over.
+    """The images in ``folder`` in natural order, see :func:`pick_images`.
 
     Raises:
         FileNotFoundError: if there is no such folder.
     """
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries]
-    return natural_sort(
-        folder / name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-    )
+        names = [entry.name for entry in entries if not entry.is_dir()]
+    return natural_sort(pick_images(folder / name for name in names))
+
+
+def pick_images(paths: Iterable[Path]) -> list[Path]:
+    """Those of ``paths`` that are images, in the same order.
+
+    A file is one by its ending, or by how it begins. Hidden files and :data:`COMPANIONS` are passed over; any others
+    are named in a warning, once per folder. An array (.npy) is a frame only in a folder without images of other kinds,
+    beside which it may be anything.
+    """
+    images: list[Path] = []
+    others: dict[Path, list[str]] = {}
+    for path in paths:
+        if path.name.startswith(".") or path.suffix.lower() in COMPANIONS:
+            continue
+        if path.suffix.lower() in IMAGE_SUFFIXES or is_image(path):
+            images.append(path)
+        else:
+            others.setdefault(path.parent, []).append(path.name)
+    pictured = {path.parent for path in images if path.suffix.lower() != ".npy"}
+    if len(pictured) and any(path.suffix.lower() == ".npy" for path in images):
+        arrays = {path for path in images if path.suffix.lower() == ".npy" and path.parent in pictured}
+        images = [path for path in images if path not in arrays]
+        for path in arrays:
+            others.setdefault(path.parent, []).append(path.name)
+    pictured = {path.parent for path in images}
+    for folder, names in others.items():
+        if folder in pictured and folder not in _told:
+            _told.add(folder)
+            first = ", ".join(sorted(names)[:3])
+            log.warning("%s: passed over %d files that are no images that can be read: %s", folder, len(names), first)
+    return images
 
 
 def _natural_key(stem: str) -> tuple[str | int, ...]:
@@ -77,11 +111,14 @@ def _natural_key(stem: str) -> tuple[str | int, ...]:
 
 
 class ImageFiles:
-    """One image file per frame, grey, 8 or 16 bit as stored; colour becomes grey. Can be pickled.
+    """One image file per frame, as :func:`read_grey` gives them. Can be pickled.
 
     Args:
         paths: the files in order of time.
     """
+
+    times: NDArray[np.float64] | None = None
+    """Not known."""
 
     def __init__(self, paths: Iterable[Path | str]) -> None:
         self.paths = [Path(path) for path in paths]
@@ -98,8 +135,8 @@ class ImageFiles:
         """Frame ``index`` as [H, W], uint8 or uint16.
 
         Raises:
-            DataError: if the file is missing, cut short, no image, neither 8 nor 16 bit, or of another size than the
-                frame that was read first.
+            DataError: if :func:`read_grey` cannot read the file, or if its size or depth is not that of the frame that
+                was read first.
         """
         path = self.paths[index]
         image = read_grey(path)
@@ -112,60 +149,6 @@ class ImageFiles:
                 f"recording must have one size and depth: move the odd ones to another folder or export them again"
             )
         return image
-
-
-def read_grey(path: Path) -> NDArray[np.generic]:
-    """Decodes one image file to grey [H, W], uint8 or uint16 as stored; an EXIF orientation is not applied.
-
-    Raises:
-        DataError: if the file is missing, cut short, no image, or neither 8 nor 16 bit.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path or copy the file again") from error
-    fault = _cut_short(data)
-    image = None
-    if fault is None:
-        fault = f"is not an image that OpenCV can decode ({len(data)} bytes)"
-        with_depth = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), with_depth)
-        except cv2.error as error:
-            fault = f"cannot be decoded ({error.err})"
-    if image is None:
-        raise DataError(f"{path}: {fault}. Copy or export the file again; accepted are {' '.join(IMAGE_SUFFIXES)}")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{path}: pixels are {image.dtype}; only 8 and 16 bit unsigned are read. Convert the file")
-    return image
-
-
-def _cut_short(data: bytes) -> str | None:
-    """What is missing from a file, or None.
-
-    OpenCV gives the upper part of a JPEG that ends early (up to version 4 of a PNG as well), and libpng and libjpeg
-    complain straight to stderr. Both are avoided by looking first.
-    """
-    if not data:
-        return "is empty"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        at = 8
-        while at + 12 <= len(data):
-            size, kind = struct.unpack_from(">I4s", data, at)
-            end = at + 12 + size
-            if end > len(data):
-                break
-            critical = kind[:1].isupper()
-            if critical and zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-                return f"is damaged (checksum of PNG chunk {kind.decode('latin-1')} does not match)"
-            if kind == b"IEND":
-                return None
-            at = end
-        return f"is cut short (a PNG of {len(data)} bytes without its end)"
-    # The last scan must be followed by an end marker; one of an embedded thumbnail lies before it.
-    if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        return f"is cut short (a JPEG of {len(data)} bytes without its end)"
-    return None
 
 
 class DecodedImages(DecodedFrames):
@@ -196,7 +179,7 @@ class DecodedImages(DecodedFrames):
 
     def needed(self) -> int:
         """Bytes that the decoded frames take, if all are like the first that can be read."""
-        first = next((image for image in self._decode() if image is not None), None)
+        first = next((image for image in self._decode(Notes()) if image is not None), None)
         return 0 if first is None else len(self) * first.nbytes
 
     def _state(self) -> int:
@@ -212,7 +195,7 @@ class DecodedImages(DecodedFrames):
             self._seen = int.from_bytes(digest.digest()[:8], "little", signed=True)
         return self._seen
 
-    def _decode(self) -> Iterator[NDArray[Any] | None]:
+    def _decode(self, notes: Notes) -> Iterator[NDArray[Any] | None]:
         images = ImageFiles(self.images.paths)  # of its own: the first that can be read says how all must be
         for index in range(len(images)):
             try:
@@ -227,113 +210,30 @@ class DecodedImages(DecodedFrames):
         return self.images.read(index)
 
 
-# -- video -------------------------------------------------------------------------------------------------------------
-
-
-class VideoFrames(DecodedFrames):
-    """The frames of a video file as grey uint8, at random.
-
-    On the first read the whole video is decoded once, since seeking in a compressed video is slow and not exact.
-
-    Args:
-        path: a video file that OpenCV's FFmpeg can open.
-        cache_dir: where the decoded frames go; :func:`default_cache_dir` if None.
-
-    Attributes:
-        shape: height and width in px.
-
-    Raises:
-        DataError: if the file is missing, no video, or does not say how many frames it has. From :meth:`read`: if the
-            video holds fewer frames than its header promises and this is one of the missing.
-    """
-
-    def __init__(self, path: Path | str, cache_dir: Path | None = None) -> None:
-        self.path = Path(path)
-        self._cache_dir = Path(cache_dir) if cache_dir is not None else None
-        with _opened(self.path) as capture:
-            count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            self.shape = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        if not count >= 1:
-            raise DataError(
-                f"{self.path}: does not say how many frames it has. If it is a video, write it into a container that "
-                f"does, for example: ffmpeg -i {self.path.name} -c copy {self.path.stem}.mp4"
-            )
-        super().__init__(str(self.path), int(count))
-
-    def where(self, index: int) -> str:
-        """``path#index``."""
-        return f"{self.path}#{index}"
-
-    def target(self) -> Path:
-        """The file of decoded frames; another one when the video's place, size or time changes."""
-        return cache_file(self.path, ".npy", self._cache_dir)
-
-    def needed(self) -> int:
-        """Bytes that the decoded frames take."""
-        return len(self) * self.shape[0] * self.shape[1]
-
-    def _state(self) -> int:
-        return 0  # the file's name tells
-
-    def _decode(self) -> Iterator[NDArray[Any]]:
-        height, width = self.shape
-        with _opened(self.path) as capture:
-            for index in range(len(self)):
-                ok, image = capture.read()
-                if not ok:
-                    return
-                if image.shape[:2] != self.shape:
-                    raise DataError(
-                        f"{self.path}, frame {index}: is {image.shape[1]}x{image.shape[0]}, the header says "
-                        f"{width}x{height}. All frames must have one size: encode the video again"
-                    )
-                yield cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-
-    def _undecoded(self, index: int) -> NDArray[np.uint8]:
-        if self._frames is None:
-            raise DataError(f"{self.path}: not one of {len(self)} frames could be decoded. Copy it again")
-        raise DataError(
-            f"{self.path}, frame {index}: the header promises {len(self)} frames, only {len(self._frames)} "
-            f"could be decoded; the file is cut short or damaged. Copy it again"
-        )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such video file. Check the path")
-    # FFmpeg by name: OpenCV would otherwise go on to take a name with digits for a series of images.
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        if not capture.isOpened():
-            raise DataError(
-                f"{path}: cannot be opened as a video by OpenCV's FFmpeg ({path.stat().st_size} bytes); it is cut "
-                f"short or no video. Copy it again; usual are {' '.join(VIDEO_SUFFIXES)}"
-            )
-        yield capture
-    finally:
-        capture.release()
-
-
 # -- either ------------------------------------------------------------------------------------------------------------
 
 
 def open_source(path: Path | str, cache_dir: Path | None = None) -> FrameSource:
-    """A folder of images, in natural order of their names, or a video file.
+    """A folder of images, in natural order of their names, a file with a stack of images (TIFF, NPY), or a video.
 
     Raises:
-        DataError: if it is neither; the message lists what is accepted.
+        DataError: if it is none of these; the message lists what is accepted.
     """
     path = Path(path)
     accepted = (
-        f"Accepted are a folder of images ({' '.join(IMAGE_SUFFIXES)}) and a video file ({' '.join(VIDEO_SUFFIXES)})"
+        f"Accepted are a folder of images ({' '.join(IMAGE_SUFFIXES)}), a TIFF or NPY file of several, and a video "
+        f"({' '.join(VIDEO_SUFFIXES)})"
     )
     if path.is_file():
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if not is_image(path) and path.suffix.lower() not in IMAGE_SUFFIXES:
+            return VideoFrames(path, cache_dir)
+        kind = holds_several(path)
+        if kind is None:
             raise DataError(f"{path}: is a single image. {accepted}; give the folder it lies in")
-        return VideoFrames(path, cache_dir)
+        return StackFrames(path, cache_dir) if kind in ("TIFF", "NPY") else VideoFrames(path, cache_dir)
     if not path.is_dir():
-        raise DataError(f"{path}: there is no such file or folder. {accepted}")
+        what = "is a pipe or a device" if path.exists() else "there is no such file or folder"
+        raise DataError(f"{path}: {what}. {accepted}")
     paths = list_images(path)
     if not paths:
         raise DataError(f"{path}: holds no image. {accepted}")

@@ -392,5 +392,7 @@ def _missing(sequence: Sequence, stored: Homographies | None) -> list[int]:
 
 
 def _segments(sequence: Sequence) -> int:
-    """A checksum of the cuts of a recording: clips differ when these do."""
-    return zlib.crc32(np.ascontiguousarray(sequence.segment_start, np.int64).tobytes())
+    """A checksum of the cuts of a recording, and of its times if they are uneven: clips differ when these do."""
+    times = sequence.uneven_times
+    cuts = zlib.crc32(np.ascontiguousarray(sequence.segment_start, np.int64).tobytes())
+    return cuts if times is None else zlib.crc32(np.ascontiguousarray(times, np.float64).tobytes(), cuts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +12,11 @@ from numpy.typing import NDArray
 
 
 class FrameSource(Protocol):
-    """The frames of one recording in order of time."""
+    """The frames of one recording in order of time.
+
+    One that knows when they were taken has ``times``, seconds from the first frame, float64 [N], growing; and ``rate``,
+    frames a second.
+    """
 
     def __len__(self) -> int: ...
 
@@ -67,10 +72,32 @@ class Sequence:
     def __len__(self) -> int:
         return len(self.frames)
 
+    @cached_property
+    def uneven_times(self) -> NDArray[np.float64] | None:
+        """Seconds of each frame, float64 [N], where they do not come at a constant rate; None where they do.
+
+        They do as long as no step is more than half of the middle one off: with those a clip would be the same.
+        """
+        times = getattr(self.frames, "times", None)
+        if times is None or len(times) < 3:
+            return None
+        steps = np.diff(times)
+        middle = float(np.median(steps))
+        return times if np.abs(steps - middle).max() > middle / 2 else None
+
     def clip_indices(self, newest: int, num_frames: int, stride: int = 1) -> list[int]:
         """Positions of the clip that ends at ``newest``, oldest first.
 
-        Frames are ``stride`` apart; one before the start of the segment is replaced by the segment's first frame.
+        Frames are ``stride`` apart; one before the start of the segment is replaced by the segment's first frame. Where
+        frames come at no constant rate they are ``stride`` times the middle distance in time apart, as near as there
+        are frames.
         """
         first = int(self.segment_start[newest])
+        times = self.uneven_times
+        if times is not None:
+            step = stride * float(np.median(np.diff(times)))
+            wanted = times[newest] - step * np.arange(num_frames - 1, -1, -1)
+            low = max(first, int(np.searchsorted(times, wanted[0])) - 1)
+            distances = np.abs(times[low : newest + 1] - wanted[:, None])
+            return [low + int(position) for position in distances.argmin(axis=1)]
         return [max(first, newest - stride * back) for back in reversed(range(num_frames))]

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
-from tdcnet.data.frames import read_grey
+from tdcnet.data.formats.masks import zero_and_one
+from tdcnet.data.images import read_grey
 from tdcnet.data.transforms import full_scale
 from tdcnet.masks import components
 from tdcnet.metrics.matching import Frames
@@ -145,13 +146,15 @@ def read_masks(folder: Path, frames: Frames, dataset: ClipDataset, threshold: fl
     """``frames`` with the detections of a detector that gives masks in place of their own.
 
     Each evaluated frame has a grey image ``SEQUENCE/FRAME.png`` of its own size, 8 or 16 bit, whose value over the
-    largest possible is the score of a pixel; FRAME is the name of the frame's file, or for videos its position. A
-    detection is an 8-connected component of the pixels above ``threshold``, with the highest of their scores.
+    largest possible is the score of a pixel, or the value itself where all masks hold 0 and 1 only; FRAME is the name
+    of the frame's file, or for videos its position. A detection is an 8-connected component of the pixels above
+    ``threshold``, with the highest of their scores.
 
     Raises:
         DataError: if a mask is missing, damaged or of another size.
     """
     rows = []
+    ones = zero_and_one(sorted(folder.glob("*/*.png")))
     for at, item in enumerate(frames.image_ids.tolist()):
         sequence, t = dataset.locate(item)
         names = dict.fromkeys((Path(sequence.frames.where(t)).stem, str(t)))
@@ -167,7 +170,7 @@ def read_masks(folder: Path, frames: Frames, dataset: ClipDataset, threshold: fl
             raise DataError(
                 f"{path}: is {image.shape[1]}x{image.shape[0]}, its frame {width}x{height}. Export it at that size"
             )
-        share = image.astype(np.float64) / full_scale(image)
+        share = image.astype(np.float64) / (1.0 if ones else full_scale(image))
         found = components(share > threshold)
         scores = [float(share[found.labels == i + 1].max()) for i in range(len(found))]
         rows += [(at, *box, score) for box, score in zip(found.boxes.tolist(), scores, strict=True)]

@@ -148,6 +148,46 @@ def test_a_disk_that_does_not_keep_what_is_written(
         decoded().read(0)
 
 
+def test_damage_to_any_byte_is_found(
+    tmp_path: Path, decoded: Callable[[], DecodedImages], caplog: pytest.LogCaptureFixture
+) -> None:
+    decoded().read(0)
+    whole = kept(tmp_path).read_bytes()
+    frames = range(128, 128 + 5 * H * W)
+    places = [at for at in range(len(whole)) if at not in frames]
+    assert 300 < len(places) < 600
+    for at in [*places[::3], *frames[:: H * W]]:
+        for bit in (0x01, 0x80) if at % 7 == 0 else (0x10,):
+            data = bytearray(whole)
+            data[at] ^= bit
+            kept(tmp_path).write_bytes(data)
+            source = decoded()
+            assert all(np.array_equal(source.read(i), image(i)) for i in range(5)), at
+            assert kept(tmp_path).read_bytes() == whole
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+@pytest.mark.parametrize("head", [b"\x93NUMPY\x01\x00\x76\x00{'descr': ((((", b"\xff" * 128, b"", b"tdcnet 2" * 40])
+def test_what_is_no_cache_is_made_again(tmp_path: Path, decoded: Callable[[], DecodedImages], head: bytes) -> None:
+    decoded().read(0)
+    whole = kept(tmp_path).read_bytes()
+    kept(tmp_path).write_bytes(head + whole[len(head) :] if head.startswith(b"\x93") else head)
+    assert np.array_equal(decoded().read(4), image(4))
+    assert kept(tmp_path).read_bytes() == whole
+    file = kept(tmp_path)
+    file.unlink()
+    os.mkfifo(file)
+    assert np.array_equal(decoded().read(4), image(4))
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    source = DecodedImages(folder(tmp_path / "clip"), tmp_path / "file" / "cache")
+    with pytest.raises(OSError, match=r"cannot keep the decoded frames of .* can be written to") as error:
+        source.read(0)
+    assert "\n" not in str(error.value)
+
+
 # -- frames that are bad -----------------------------------------------------------------------------------------------
 
 
@@ -265,11 +305,11 @@ def test_two_processes_at_once(tmp_path: Path, decoded: Callable[[], DecodedImag
     assert kept(tmp_path).suffix == ".npy"
 
 
-def test_few_maps_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_MOST_MAPS", 2)
-    monkeypatch.setattr(cache, "_maps", cache.deque())
+def test_few_files_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_MOST_OPEN", 2)
+    monkeypatch.setattr(cache, "_opened", cache.deque())
     sources = [DecodedImages(folder(tmp_path / str(i), i + 2), tmp_path / "cache") for i in range(4)]
     for _ in range(2):
         for source in sources:
             assert np.array_equal(source.read(1), image(1))
-            assert sum(s._frames is not None for s in sources) <= 2
+            assert sum(s._file is not None for s in sources) <= 2

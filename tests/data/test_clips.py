@@ -135,8 +135,10 @@ def test_sixteen_bits_are_scaled() -> None:
     # Frames 3 .. 7 hold 4000 .. 8000, the last beyond the range.
     torch.testing.assert_close(sample["frames"][:, 48, 48], torch.tensor([0.25, 0.5, 0.75, 1.0, 1.0]))
     torch.testing.assert_close(sample["frames"][:, 0, 0], torch.full((5,), 128 / 255))
-    full = ClipDataset([one], (96, 96))[7]
-    torch.testing.assert_close(full["frames"][0, 48, 48], torch.tensor(4000 / 65535))
+    # The frames hold 1000 .. 8000: with a tenth of 7000 on either side 300 .. 8700.
+    dataset = ClipDataset([one], (96, 96))
+    torch.testing.assert_close(dataset[7]["frames"][0, 48, 48], torch.tensor(3700 / 8400))
+    assert dataset.intensity_range == (300, 8700)
 
 
 def test_single_class_and_empty_frame() -> None:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -166,3 +167,20 @@ def test_every_reader_is_offered() -> None:
     assert drone_ir.CLASSES == ("AIRPLANE", "BIRD", "DRONE", "HELICOPTER")
     with pytest.raises(ValueError, match="allowed are anti_uav, coco"):
         formats.reader("common")
+
+
+def test_16_bit_video_becomes_16_bit_png(tmp_path):
+    frames = [np.arange(32 * 40, dtype=np.uint16).reshape(32, 40) + np.uint16(20000 + i) for i in range(4)]
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 40, 32, "gray16le"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray16le")))
+        container.mux(stream.encode())
+    (tmp_path / "labels.csv").write_text("video,frame,x1,y1,x2,y2\na,0,2,2,6,6\n")
+    (tmp_path / "split.json").write_text('{"train": ["a"], "val": []}')
+    out = tmp_path / "out"
+    given = [str(out), "--format", "video_csv", "--root", str(tmp_path), "--splits", "train"]
+    assert convert.main(given) == 0
+    for i, frame in enumerate(frames):
+        assert np.array_equal(cv2.imread(str(out / "images" / "a" / f"{i:06d}.png"), cv2.IMREAD_UNCHANGED), frame)

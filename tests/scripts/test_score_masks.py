@@ -57,3 +57,31 @@ def test_what_is_missing_or_of_another_kind_is_named(folders, capsys):
     assert "1 of 60 frames have no predicted mask, the first: s0/2" in capsys.readouterr().err
     assert score_masks.main([str(found), str(true / "none")]) == 1
     assert "holds no images" in capsys.readouterr().err
+
+
+def test_masks_of_0_and_1_score_as_those_of_0_and_255(folders, tmp_path):
+    found, true = folders
+    for path in [*found.rglob("*.bmp"), *true.rglob("*.png")]:
+        target = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) >= (200 if path.suffix == ".bmp" else 1)
+        for high in (1, 255):
+            side = f"{'found' if path.suffix == '.bmp' else 'true'}{high}"
+            write(tmp_path / side / path.parent.name / f"{path.stem}.png", target.astype(np.uint8) * np.uint8(high))
+    results = []
+    for a in (1, 255):
+        for b in (1, 255):
+            out = tmp_path / f"{a}{b}.json"
+            assert score_masks.main([str(tmp_path / f"found{a}"), str(tmp_path / f"true{b}"), "--json", str(out)]) == 0
+            results.append(json.loads(out.read_text()))
+    assert results[0]["IoU"] > 0
+    assert all(result == results[0] for result in results)
+
+
+def test_a_score_of_1_of_255_is_no_target(tmp_path):
+    soft, hard = np.zeros((2, 20, 30), np.uint8)
+    hard[4:8, 4:8] = 255
+    for name, image in (("0", soft + np.uint8(1)), ("1", hard)):
+        write(tmp_path / "found" / f"{name}.png", image)
+        write(tmp_path / "true" / f"{name}.png", hard if name == "1" else soft)
+    out = tmp_path / "out.json"
+    assert score_masks.main([str(tmp_path / "found"), str(tmp_path / "true"), "--json", str(out)]) == 0
+    assert json.loads(out.read_text())["IoU"] == 1

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import logging
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tdcnet.data.cache import cache_file, decode_ahead
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
-from tdcnet.data.frames import VideoFrames, cache_file
+from tdcnet.data.frames import VideoFrames
 from tdcnet.data.sequence import Sequence
-from tdcnet.files import replacing
+from tdcnet.data.video import open_videos
+from tdcnet.files import read_arrays, write_arrays
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,9 @@ def read_all(root: Path | str, *, problems: Problems | None = None, cache_dir: P
 def _sequences(root: Path, names: list[str], problems: Problems, cache_dir: Path | None) -> list[Sequence]:
     folder = root / "videos" if (root / "videos").is_dir() else root
     sequences = []
+    # Only decoding tells how many frames there are; done for all at once it takes all processors.
+    paths = (folder / f"{name}.mp4" for name in names)
+    decode_ahead(open_videos((path for path in paths if path.is_file()), cache_dir))
     for name in names:
         video, labels = folder / f"{name}.mp4", folder / f"{name}_LABELS.mat"
         missing = [path.name for path in (video, labels) if not path.is_file()]
@@ -82,6 +86,7 @@ def _sequences(root: Path, names: list[str], problems: Problems, cache_dir: Path
             continue
         try:
             frames, rows = VideoFrames(video, cache_dir), label_rows(labels, cache_dir)
+            len(frames)  # raises where not one can be decoded
         except DataError as error:
             problems.report(video, f"cannot be used ({error})", "Copy both files again")
             continue
@@ -94,7 +99,8 @@ def _sequence(name: str, frames: VideoFrames, rows: Rows, labels_file: Path, pro
     if rows.num_rows != n:
         problems.report(
             labels_file,
-            f"has {rows.num_rows} rows for the {n} frames of {frames.path.name}",
+            f"has {rows.num_rows} rows for the {n} frames of {frames.path.name}"
+            + (f", which {frames.fault}" if frames.fault else ""),
             "Copy both files again; frames without a row can only be left out",
         )
     boxes, labels = common.boxes_by_frame(
@@ -123,17 +129,16 @@ def label_rows(path: Path, cache_dir: Path | None = None) -> Rows:
         DataError: if the file cannot be read or is not built as expected.
     """
     kept = cache_file(path, ".labels.npz", cache_dir)
-    if kept.exists():
-        try:
-            # Opened here, since np.load leaves a file open that turns out to be no archive.
-            with kept.open("rb") as stored, np.load(stored, allow_pickle=False) as arrays:
-                return Rows(int(arrays["num_rows"]), arrays["frames"], arrays["boxes"], arrays["labels"])
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
-            log.warning("%s is damaged and is made again", kept)
+    try:
+        found = read_arrays(kept, ("num_rows", "frames", "boxes", "labels"))
+        return Rows(int(found["num_rows"]), found["frames"], found["boxes"], found["labels"])
+    except FileNotFoundError:
+        pass
+    except DataError as error:
+        log.warning("%s", error)
     rows = _parse(load_label_data(path), path)
     try:
-        with replacing(kept) as file:
-            np.savez(file, num_rows=rows.num_rows, frames=rows.frames, boxes=rows.boxes, labels=rows.labels)
+        write_arrays(kept, {**rows._asdict(), "num_rows": np.array(rows.num_rows)})
     except OSError as error:
         # Only time is lost; the videos, which do need the cache, complain themselves.
         log.warning("parsed labels of %s are not kept: %s", path, error)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +20,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats.common import HOW_TO_GET, Recording, image_size
-from tdcnet.data.frames import ImageFiles, default_cache_dir, frame_numbers, list_images, read_grey
-from tdcnet.files import replacing
+from tdcnet.data.frames import ImageFiles, default_cache_dir, frame_numbers, list_images
+from tdcnet.data.images import read_channels, read_grey
+from tdcnet.files import read_arrays, write_arrays
 from tdcnet.masks import Mask, mask_to_boxes
 
 log = logging.getLogger(__name__)
 
-_LAYOUT = 1  # of the kept files; another number makes them anew
+_LAYOUT = 2  # of the kept files; another number makes them anew
 _NO_BOXES = np.zeros((0, 4), np.float32)
 
 
@@ -40,8 +39,8 @@ def read_mask(path: Path, threshold: int = 0) -> Mask:
 
     Args:
         path: 8 or 16 bit, grey or colour; in colour any channel counts, transparency does not.
-        threshold: a pixel above it is target, on the scale of 8 bit: 0 takes every soft edge in (a mask of 0 and 1
-            too), 127 takes what is more target than not.
+        threshold: a pixel above it is target, on the scale of 8 bit: 0 takes every soft edge in, 127 takes what is
+            more target than not. In a mask of nothing but 0 and 1, not of 0 and 255, 1 is target whatever this is.
 
     Raises:
         ValueError: if the threshold is not 0 to 254.
@@ -50,24 +49,45 @@ def read_mask(path: Path, threshold: int = 0) -> Mask:
     """
     if not 0 <= threshold <= 254:
         raise ValueError(f"mask threshold is {threshold}; allowed are 0 to 254")
-    grey = read_grey(path)  # knows every way in which a file can be bad
-    data = path.read_bytes()
-    if threshold == 0 and data.startswith(b"\xff\xd8"):
+    # Grey is a weighted sum that rounds a faint red or blue to 0, so the channels are looked at themselves.
+    image = read_channels(path)
+    jpeg = is_jpeg(path)
+    if threshold == 0 and jpeg:
         raise DataError(
             f"{path}: is a JPEG, whose compression leaves values above 0 round every target. Take the PNG masks, or "
             "read with threshold=127"
         )
-    # Grey is a weighted sum that rounds a faint red or blue to 0, so the channels are looked at themselves.
-    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    image = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), flags)).reshape(*grey.shape, -1)
-    level = threshold * (257 if image.dtype == np.uint16 else 1)
+    highest = int(image.max())
+    level = 0 if highest == 1 and not jpeg else threshold * (257 if image.dtype == np.uint16 else 1)
     mask: Mask = np.asarray((image > level).any(axis=2), np.bool_)
-    if threshold and image.any() and not mask.any():
+    if threshold and highest and not mask.any():
         raise DataError(
-            f"{path}: has values up to {image.max()}, none above {level}, so a target would be lost. If the masks are "
-            "0 and 1 or faint on purpose, read with threshold=0"
+            f"{path}: has values up to {highest}, none above {level}, so a target would be lost. If the masks are "
+            "faint on purpose, read with threshold=0"
         )
     return mask
+
+
+def is_jpeg(path: Path) -> bool:
+    """Whether a file is a JPEG, whatever its ending."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\xff\xd8"
+
+
+def zero_and_one(paths: Iterable[Path]) -> bool:
+    """Whether masks hold nothing but 0 and 1, and 1 at least once, so that 1 means target and not 1 of 255.
+
+    Looks at them until one has more; where there is none, at all of them.
+
+    Raises:
+        DataError: if one cannot be read.
+    """
+    highest = 0
+    for path in paths:
+        highest = max(highest, int(read_channels(path).max()))
+        if highest > 1:
+            return False
+    return highest == 1
 
 
 # -- many files, parsed once -------------------------------------------------------------------------------------------
@@ -148,34 +168,30 @@ class ParsedFolder:
 
     def _load(self) -> dict[str, tuple[tuple[int, int], Parsed]]:
         try:
-            with self.file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-                names, stamps, sizes = arrays["names"].tolist(), arrays["stamps"].tolist(), arrays["sizes"].tolist()
-                counts, boxes = arrays["counts"], arrays["boxes"].reshape(-1, 4)
-                if counts.sum() != len(boxes):
-                    raise ValueError(f"{len(boxes)} boxes, expected {counts.sum()}")
-                parts = np.split(boxes, np.cumsum(counts))
-                return {
-                    name: ((stamp[0], stamp[1]), Parsed((size[0], size[1]), part))
-                    for name, stamp, size, part in zip(names, stamps, sizes, parts[:-1], strict=True)
-                }
+            arrays = read_arrays(self.file, ("names", "stamps", "sizes", "counts", "boxes"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            log.warning("%s is damaged (%s) and is made again", self.file, error)
+        except DataError as error:
+            log.warning("%s", error)
             return {}
+        names, stamps, sizes = arrays["names"].tolist(), arrays["stamps"].tolist(), arrays["sizes"].tolist()
+        parts = np.split(arrays["boxes"].reshape(-1, 4), np.cumsum(arrays["counts"]))
+        return {
+            name: ((stamp[0], stamp[1]), Parsed((size[0], size[1]), part))
+            for name, stamp, size, part in zip(names, stamps, sizes, parts[:-1], strict=True)
+        }
 
     def _keep(self, entries: dict[str, tuple[tuple[int, int], Parsed]]) -> None:
         parsed = [entry for _, entry in entries.values()]
+        content = {
+            "names": np.array(list(entries)),
+            "stamps": np.array([stamp for stamp, _ in entries.values()], np.int64),
+            "sizes": np.array([entry.size for entry in parsed], np.int32),
+            "counts": np.array([len(entry.boxes) for entry in parsed], np.int64),
+            "boxes": np.concatenate([_NO_BOXES, *(entry.boxes for entry in parsed)]),
+        }
         try:
-            with replacing(self.file) as file:
-                np.savez(
-                    file,
-                    names=np.array(list(entries)),
-                    stamps=np.array([stamp for stamp, _ in entries.values()], np.int64),
-                    sizes=np.array([entry.size for entry in parsed], np.int32),
-                    counts=np.array([len(entry.boxes) for entry in parsed], np.int64),
-                    boxes=np.concatenate([_NO_BOXES, *(entry.boxes for entry in parsed)]),
-                )
+            write_arrays(self.file, content)
         except OSError as error:
             log.warning("what was read from masks is not kept in %s: %s", self.file, error)  # only time is lost
 

@@ -96,7 +96,8 @@ def read(
 def _by_id(folder: Path) -> dict[str, Path]:
     """Images by stem; of one stem in several formats the png, then the bmp."""
     # Later entries of a dict replace earlier ones.
-    worst_first = sorted(list_images(folder), key=lambda path: -IMAGE_SUFFIXES.index(path.suffix.lower()))
+    order = {suffix: at for at, suffix in enumerate(IMAGE_SUFFIXES)}
+    worst_first = sorted(list_images(folder), key=lambda path: -order.get(path.suffix.lower(), len(order)))
     return {path.stem: path for path in worst_first}
 
 

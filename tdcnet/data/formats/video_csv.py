@@ -2,7 +2,8 @@
 
 Layout::
 
-    root/videos/NAME.mp4         (avi, mkv, mov, ...) or root/videos/NAME/000000.png; or both in root itself
+    root/videos/NAME.mp4         (avi, mkv, mov, ...) or root/videos/NAME/000000.png; or both in root itself;
+                                 or NAME.tif with a page per frame
     root/labels.csv              video,frame,x1,y1,x2,y2,label
     root/split.json              {"train": ["NAME", ...], "val": [...]}
 
@@ -23,16 +24,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tdcnet.data.cache import decode_ahead
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.irdst import segment_starts
-from tdcnet.data.frames import VIDEO_SUFFIXES, ImageFiles, VideoFrames, frame_numbers, open_source
+from tdcnet.data.frames import VIDEO_SUFFIXES, ImageFiles, frame_numbers, open_source
 from tdcnet.data.sequence import FrameSource, Sequence
+from tdcnet.data.video import open_videos
 
 CLASSES: tuple[str, ...] = ("target",)
 """Stands for the labels in the table; :func:`class_names` reads those."""
 
 HEADER = "video,frame,x1,y1,x2,y2,label"
+STACKS = (".tif", ".tiff")
+"""Endings of files with a page per frame."""
 CORNERS, SIDES = ("x1", "y1", "x2", "y2"), ("x", "y", "w", "h")
 
 
@@ -211,7 +216,7 @@ def _sides_of(table: Table, problems: Problems) -> dict[str, list[str]]:
 
 
 def _stem(name: str) -> str:
-    return name[: name.rfind(".")] if name.lower().endswith(VIDEO_SUFFIXES) else name
+    return name[: name.rfind(".")] if name.lower().endswith((*VIDEO_SUFFIXES, *STACKS)) else name
 
 
 def _sources(root: Path) -> dict[str, list[Path]]:
@@ -219,7 +224,7 @@ def _sources(root: Path) -> dict[str, list[Path]]:
     folder = root / "videos" if (root / "videos").is_dir() else root
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES):
+        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in (*VIDEO_SUFFIXES, *STACKS)):
             found.setdefault(_stem(path.name) if path.is_file() else path.name, []).append(path)
     return found
 
@@ -234,6 +239,10 @@ def _sequences(
 ) -> list[Sequence]:
     order = {name: at for at, name in enumerate(classes if classes is not None else table.classes())}
     sequences = []
+    # Only decoding tells how many frames there are; done for all at once it takes all processors.
+    names = list(names)
+    files = (path for name in names for path in sources.get(name, []) if path.is_file())
+    decode_ahead(open_videos((path for path in files if path.suffix.lower() not in STACKS), cache_dir))
     for name in names:
         paths = sources.get(name, [])
         if len(paths) != 1:
@@ -242,7 +251,7 @@ def _sequences(
             continue
         try:
             frames = open_source(paths[0], cache_dir)
-            size = frames.shape if isinstance(frames, VideoFrames) else common.image_size(frames)
+            size = common.image_size(frames)
         except DataError as error:
             problems.report(paths[0], f"cannot be used ({error})", "Copy it again")
             continue
@@ -258,7 +267,9 @@ def _sequence(
     for row in sorted(table.videos.get(name, []), key=lambda row: row.frame):
         fault = None
         if row.frame >= n:
+            damage = getattr(frames, "fault", "")
             fault = f"frame {row.frame} is beyond the {n} frames of {name} (they count from 0)"
+            fault += f", which {damage}" if damage else ""
         elif row.box is not None and row.label and row.label not in order:
             fault = f"label is {row.label!r}; allowed are {', '.join(order)}"
         if fault:

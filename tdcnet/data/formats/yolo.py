@@ -26,7 +26,7 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.coco import SPELLINGS
 from tdcnet.data.formats.recordings import Frame, Key, build_sequences, recording_key
-from tdcnet.data.frames import IMAGE_SUFFIXES
+from tdcnet.data.frames import IMAGE_SUFFIXES, pick_images
 from tdcnet.data.sequence import Sequence
 
 CLASSES: tuple[str, ...] = ("target",)
@@ -205,7 +205,7 @@ def _walk(folder: Path) -> list[Path]:
     for at, folders, names in os.walk(folder, followlinks=True):
         folders.sort()  # os.walk goes on in this order
         images += [Path(at, name) for name in sorted(names) if not name.startswith(".")]
-    return [path for path in images if path.suffix.lower() in IMAGE_SUFFIXES]
+    return pick_images(images)
 
 
 def _listed(path: Path, described: Description, problems: Problems | None) -> list[Path]:

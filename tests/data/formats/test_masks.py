@@ -83,8 +83,10 @@ def test_what_cannot_be_told_is_refused(tmp_path: Path) -> None:
         masks.read_mask(jpeg)
     assert masks.read_mask(jpeg, 127).sum() == 64
     ones = write(tmp_path / "ones.png", spot(9, 9, value=1))
-    with pytest.raises(DataError, match=r"ones\.png: has values up to 1, none above 127.*threshold=0"):
-        masks.read_mask(ones, 127)
+    faint = write(tmp_path / "faint.png", spot(9, 9, value=2))
+    with pytest.raises(DataError, match=r"faint\.png: has values up to 2, none above 127.*threshold=0"):
+        masks.read_mask(faint, 127)
+    assert masks.read_mask(ones, 127).sum() == masks.read_mask(ones).sum() == 6, "a mask of 0 and 1"
     assert not masks.read_mask(write(tmp_path / "empty.png", blank()), 127).any()
 
 
@@ -135,7 +137,7 @@ def test_damaged_and_missing_cache(tmp_path: Path, caplog: pytest.LogCaptureFixt
         kept.write_bytes(damaged)
         (recording,) = masks.load_recordings([pair], Problems(), cache_dir=tmp_path / "cache")
         assert recording.boxes[1].tolist() == [[1, 5, 4, 7]]
-        assert f"{kept} is damaged" in caplog.text
+        assert f"{kept}: is damaged" in caplog.text
         assert kept.stat().st_size == len(whole)
     caplog.clear()
     (tmp_path / "file").write_text("in the way")
