@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -43,15 +44,7 @@ class WholeCheckpointIO(CheckpointIO):
             raise NotSaved(f"{path} is not written: {bad} is not finite. {_kept(path)}")
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        try:
-            with replacing(path) as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-                if not _holds(file.name, content.getbuffer()):
-                    raise OSError(None, "what is read back is not what was written", str(path))
-        except OSError as error:
-            raise NotSaved(f"{path} could not be written: {error.strerror or error}. {_kept(path)}") from error
+        _write(path, content.getbuffer())
 
     def load_checkpoint(
         self, path: StrPath, map_location: Any = None, weights_only: bool | None = None
@@ -65,6 +58,27 @@ class WholeCheckpointIO(CheckpointIO):
     def remove_checkpoint(self, path: StrPath) -> None:
         """Removes a file, if it is there."""
         Path(path).unlink(missing_ok=True)
+
+
+def copy_checkpoint(source: StrPath, target: StrPath) -> None:
+    """A copy that is written as carefully.
+
+    Raises:
+        NotSaved: if it cannot be.
+    """
+    _write(Path(target), memoryview(Path(source).read_bytes()))
+
+
+def _write(path: Path, content: memoryview) -> None:
+    try:
+        with replacing(path) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            if not _holds(file.name, content):
+                raise OSError(errno.EIO, "what is read back is not what was written")
+    except OSError as error:
+        raise NotSaved(f"{path} could not be written: {error.strerror or error}. {_kept(path)}") from error
 
 
 def read_training(path: StrPath) -> dict[str, Any]:
@@ -97,8 +111,8 @@ def read_training(path: StrPath) -> dict[str, Any]:
     return content
 
 
-def whole_checkpoint(path: StrPath, say: Callable[[str], None] = log.warning) -> Path:
-    """``path``, or if that file is torn, the newest whole checkpoint of a training in the same folder.
+def whole_checkpoint(path: StrPath, say: Callable[[str], None] = log.warning) -> tuple[Path, dict[str, Any]]:
+    """``path``, or if that file is torn, the newest whole checkpoint of a training in the same folder; and its content.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -106,19 +120,18 @@ def whole_checkpoint(path: StrPath, say: Callable[[str], None] = log.warning) ->
     """
     path = Path(path)
     try:
-        read_training(path)
-        return path
+        return path, read_training(path)
     except CheckpointError as error:
         if not torn(path):
             raise
         others = [other for other in path.parent.glob("*.ckpt") if other != path]
         for other in sorted(others, key=_modified, reverse=True):
             try:
-                read_training(other)
+                content = read_training(other)
             except (CheckpointError, OSError):
                 continue
             say(f"{path} is cut short or damaged; resuming from {other}, the newest whole checkpoint beside it")
-            return other
+            return other, content
         raise CheckpointError(f"{path} is cut short or damaged, and no whole checkpoint lies beside it") from error
 
 

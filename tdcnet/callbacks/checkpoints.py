@@ -10,11 +10,10 @@ from typing import Any, Literal, get_args
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from tdcnet.callbacks.checkpoint_io import NotSaved, check_folder, read_training
+from tdcnet.callbacks.checkpoint_io import NotSaved, check_folder, copy_checkpoint, read_training
 from tdcnet.callbacks.progress import settle
 from tdcnet.deploy.weights import CheckpointError
 from tdcnet.detection import DetectionModule
-from tdcnet.files import replacing
 from tdcnet.finite import number
 
 log = logging.getLogger(__name__)
@@ -114,9 +113,13 @@ class Checkpoints(Checkpoint):
         if self.best_score is None or score > self.best_score:
             self.best_model_path, self.best_score = str(self.best), None if math.isnan(score) else score
             # The best comes first: a last one that speaks of a best one that is not there would lose it.
-            if not self._save(trainer, self.best):
+            if self._save(trainer, self.best):
+                self._save(trainer, self.last, same=self.best)
+            else:
                 self.best_model_path, self.best_score = before
-        self._save(trainer, self.last)
+                self._save(trainer, self.last)
+        else:
+            self._save(trainer, self.last)
         self._validated = False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -154,17 +157,21 @@ class Checkpoints(Checkpoint):
     def _wanted(self, trainer: pl.Trainer) -> bool:
         return trainer.state.fn == "fit" and not getattr(trainer, "fast_dev_run", False)
 
-    def _save(self, trainer: pl.Trainer, path: Path) -> bool:
-        """Whether it was written."""
+    def _save(self, trainer: pl.Trainer, path: Path, same: Path | None = None) -> bool:
+        """Writes a checkpoint, or copies the ``same`` one; whether it was written."""
         self._saved_at = (trainer.global_step, _module(trainer.lightning_module).minutes)
         saved = True
         try:
-            trainer.save_checkpoint(path, weights_only=False)
+            if same is None:
+                trainer.save_checkpoint(path, weights_only=False)
+            elif trainer.is_global_zero:
+                copy_checkpoint(same, path)
         except NotSaved as error:
             if self.on_full_disk == "error" or not isinstance(error.__cause__, OSError):
                 raise
             log.warning("%s. Training goes on without it (on_full_disk=continue)", error)
-            trainer.strategy.barrier("Trainer.save_checkpoint")  # where the others wait
+            if same is None:
+                trainer.strategy.barrier("Trainer.save_checkpoint")  # where the others wait
             saved = False
         return bool(trainer.strategy.broadcast(saved))
 
@@ -176,16 +183,14 @@ class Checkpoints(Checkpoint):
         try:
             score = _score(read_training(found))
             if found.resolve() != self.best.resolve():
-                with replacing(self.best) as file:
-                    file.write(found.read_bytes())
+                copy_checkpoint(found, self.best)
             self.best_model_path, self.best_score = str(self.best), score
         except CheckpointError as error:
             log.warning("%s; the best is chosen anew from here on", error)
-        except OSError as error:
-            message = f"{self.best} could not be written: {error.strerror or error}"
+        except NotSaved as error:
             if self.on_full_disk == "error":
-                raise NotSaved(message) from error
-            log.warning("%s", message)
+                raise
+            log.warning("%s; the best is chosen anew from here on", error)
 
 
 def _module(module: pl.LightningModule) -> DetectionModule:

@@ -7,13 +7,14 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tdcnet.callbacks import Checkpoints, StopAtSignal, Stopped
-from tdcnet.callbacks.checkpoint_io import read_training, whole_checkpoint
+from tdcnet.callbacks.checkpoint_io import whole_checkpoint
 from tdcnet.callbacks.progress import place
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.weights import read_weights
@@ -24,6 +25,9 @@ from tdcnet.report import Run
 from tdcnet.stages.parts import Results, build, build_trainer, report, set_weights, validate
 
 log = logging.getLogger(__name__)
+
+Resumed = tuple[Path, dict[str, Any]] | None
+"""The checkpoint that a training goes on from, and what it holds."""
 
 
 def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
@@ -80,7 +84,7 @@ def _pretrain_backbones(cfg: DictConfig, module: DetectionModule, datamodule: Cl
     module.freeze_part("backbone_2d", "backbone_3d")
 
 
-def fit(trainer: pl.Trainer, module: DetectionModule, datamodule: ClipDataModule, resumed: Path | None = None) -> None:
+def fit(trainer: pl.Trainer, module: DetectionModule, datamodule: ClipDataModule, resumed: Resumed = None) -> None:
     """Trains, from a checkpoint on if one is given.
 
     Raises:
@@ -92,9 +96,9 @@ def fit(trainer: pl.Trainer, module: DetectionModule, datamodule: ClipDataModule
         if isinstance(callback, Checkpoints) and trainer.is_global_zero:
             callback.check()
     if resumed is not None:
-        _tell_progress(trainer, module, resumed)
+        _tell_progress(trainer, module, *resumed)
     try:
-        trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resumed and resumed[0], weights_only=True)
     except Exception as error:
         # A loader's worker that got the signal, too, may have died of it before the run could stop.
         signals = [c.signum for c in callbacks if isinstance(c, StopAtSignal) and c.signum]
@@ -117,13 +121,12 @@ def check_limits(cfg: DictConfig) -> None:
             )
 
 
-def _tell_progress(trainer: pl.Trainer, module: DetectionModule, path: Path) -> None:
+def _tell_progress(trainer: pl.Trainer, module: DetectionModule, path: Path, content: dict[str, Any]) -> None:
     """Says what is resumed, and what is left.
 
     Raises:
         ValueError: if more is done than is asked for.
     """
-    content = read_training(path)
     epochs, batches, _ = place(content["loops"]["fit_loop"], path)
     minutes = float(content.get("minutes", 0.0))
     wanted = trainer.max_epochs if trainer.max_epochs is not None else -1
