@@ -171,7 +171,8 @@ class DetectionModule(pl.LightningModule):
         """Takes what is configured now where a resumed run had something else."""
         self._last_step = self.trainer.global_step
         schedule: Any = self.trainer.lr_scheduler_configs[0].scheduler
-        if changed := set_options(self.trainer.optimizers[0], schedule, self._options):
+        changed = set_options(self.trainer.optimizers[0], schedule, self._options)
+        if changed and self.trainer.is_global_zero:
             log.warning("other than in the resumed run: %s", ", ".join(changed))
         self._validate_last_epoch()  # one that is resumed in its midst has no start
 

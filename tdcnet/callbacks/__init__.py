@@ -6,6 +6,7 @@ from tdcnet.callbacks.checkpoints import Checkpoints
 from tdcnet.callbacks.ema import EMA
 from tdcnet.callbacks.interrupted import SaveInterrupted
 from tdcnet.callbacks.predictions import PredictionWriter
+from tdcnet.callbacks.processes import WatchProcesses
 from tdcnet.callbacks.reparam import Reparam
 from tdcnet.callbacks.report import ReportValidation
 from tdcnet.callbacks.signals import StopAtSignal, Stopped
@@ -23,5 +24,6 @@ __all__ = [
     "StopAtSignal",
     "Stopped",
     "Visualize",
+    "WatchProcesses",
     "WholeCheckpointIO",
 ]

@@ -104,7 +104,7 @@ class Checkpoints(Checkpoint):
         score = _module(pl_module).results.get(self.metric, math.nan)
         before = self.best_model_path, self.best_score
         if math.isnan(score):
-            if not self._told:
+            if not self._told and trainer.is_global_zero:
                 log.warning(
                     "%s cannot be told: the validation split has no targets. best.ckpt is the last one", self.metric
                 )

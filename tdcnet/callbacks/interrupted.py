@@ -43,7 +43,8 @@ class SaveInterrupted(pl.Callback):
             trainer.save_checkpoint(self.path, weights_only=False)
         except NotSaved as error:
             log.warning("%s%s", error, self._else())
-        else:
+            return
+        if trainer.is_global_zero:
             log.warning("stopped at step %d; ckpt_path=%s resumes from there", trainer.global_step, self.path)
 
     def _else(self) -> str:

@@ -12,8 +12,8 @@ import pytorch_lightning as pl
 import torch
 
 
-class Stopped(RuntimeError):
-    """The run was asked to stop.
+class Stopped(BaseException):
+    """The run was asked to stop. (As KeyboardInterrupt, nothing that takes care of errors is to stop it.)
 
     Attributes:
         signum: by which signal.
@@ -22,6 +22,16 @@ class Stopped(RuntimeError):
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.signum = signum
+
+
+def stop_anywhere() -> None:
+    """Has SIGINT and SIGTERM raise :class:`Stopped` wherever they come, until a loop takes them."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Stopped(signum)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop)
 
 
 class StopAtSignal(pl.Callback):

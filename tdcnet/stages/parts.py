@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
-from tdcnet.callbacks import EMA, Checkpoints, SaveInterrupted, StopAtSignal, WholeCheckpointIO
+from tdcnet.callbacks import EMA, Checkpoints, SaveInterrupted, StopAtSignal, WatchProcesses, WholeCheckpointIO
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.weights import Weights, load_into
@@ -100,7 +100,7 @@ def build_trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequen
     trainer: pl.Trainer = instantiate(
         cfg.trainer,
         logger=logger,
-        callbacks=[StopAtSignal(), *callbacks, *extra],
+        callbacks=[StopAtSignal(), WatchProcesses(f"{cfg.paths.output_dir}/checkpoints"), *callbacks, *extra],
         plugins=[WholeCheckpointIO(), *instantiate(cfg.trainer.get("plugins") or [], _convert_="all")],
         **({"devices": 1, "num_nodes": 1, "strategy": "auto"} if cfg.stage.get("single") else {}),
         enable_checkpointing=any(isinstance(c, pl.callbacks.Checkpoint) for c in callbacks),

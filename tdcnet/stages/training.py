@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
 
 from tdcnet.callbacks import Checkpoints, StopAtSignal, Stopped
 from tdcnet.callbacks.checkpoint_io import whole_checkpoint
@@ -33,7 +34,7 @@ Resumed = tuple[Path, dict[str, Any]] | None
 def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     """Trains, from ``ckpt_path`` on if that is given, then evaluates the best checkpoint."""
     check_limits(cfg)
-    resumed = None if cfg.ckpt_path is None else whole_checkpoint(cfg.ckpt_path, log.warning)
+    resumed = None if cfg.ckpt_path is None else whole_checkpoint(cfg.ckpt_path, rank_zero_only(log.warning))
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     parts = build(cfg, overrides)
     if cfg.stage.get("staged"):
@@ -138,6 +139,6 @@ def _tell_progress(trainer: pl.Trainer, module: DetectionModule, path: Path, con
     used_up = module.max_minutes is not None and minutes >= module.max_minutes
     if epochs == wanted or used_up:
         limit = f"module.max_minutes={module.max_minutes:g} are used up" if used_up else f"trainer.max_epochs={wanted}"
-        log.warning("nothing to train: %s has %d epochs done, and %s", path, epochs, limit)
+        rank_zero_only(log.warning)("nothing to train: %s has %d epochs done, and %s", path, epochs, limit)
     else:
         log.info("resuming after %d epochs and %d batches of the next, %.1f minutes", epochs, batches, minutes)
