@@ -3,6 +3,7 @@
 from tdcnet.callbacks.bad_frames import BadFrames
 from tdcnet.callbacks.checkpoint_io import NotSaved, WholeCheckpointIO
 from tdcnet.callbacks.checkpoints import Checkpoints
+from tdcnet.callbacks.early_stopping import StopEarly
 from tdcnet.callbacks.ema import EMA
 from tdcnet.callbacks.interrupted import SaveInterrupted
 from tdcnet.callbacks.predictions import PredictionWriter
@@ -22,6 +23,7 @@ __all__ = [
     "ReportValidation",
     "SaveInterrupted",
     "StopAtSignal",
+    "StopEarly",
     "Stopped",
     "Visualize",
     "WatchProcesses",

@@ -7,7 +7,6 @@ between two epochs, between two batches, or before a validation that is due.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from tdcnet.deploy.weights import CheckpointError
@@ -66,14 +65,14 @@ def place(loop: Any, where: object) -> tuple[int, int, bool]:
         CheckpointError: if it is no state of Lightning's loop of training.
     """
     try:
-        for key in (BATCHES, VALIDATION, EPOCHS, SCHEDULE):
-            _check(loop[key])
-        for key in ("step", "zero_grad"):
-            _check(loop[STEPS]["optimizer"][key])
+        for key in (BATCHES, VALIDATION, EPOCHS):
+            _check(loop[key], ("ready", "started", "processed", "completed"))
+        for progress in (loop[SCHEDULE], *(loop[STEPS]["optimizer"][key] for key in ("step", "zero_grad"))):
+            _check(progress, ("ready", "completed"))
         if not all(isinstance(loop[key]["is_last_batch"], bool) for key in (BATCHES, VALIDATION)):
             raise TypeError("is_last_batch is no truth value")
-        if not isinstance(loop["epoch_loop.state_dict"], Mapping):
-            raise TypeError("epoch_loop.state_dict is no mapping")
+        if not isinstance(loop["epoch_loop.state_dict"].get("_batches_that_stepped", 0), int):
+            raise TypeError("_batches_that_stepped is no count")
         validation = loop[VALIDATION]["total"]
         due = validation["started"] > validation["processed"]
         return loop[EPOCHS]["current"]["processed"], loop[BATCHES]["current"]["completed"], due
@@ -81,10 +80,10 @@ def place(loop: Any, where: object) -> tuple[int, int, bool]:
         raise CheckpointError(f"{where} holds no progress of a training that can be used ({error!r})") from error
 
 
-def _check(progress: Any) -> None:
+def _check(progress: Any, keys: tuple[str, ...]) -> None:
     for part in ("total", "current"):
         counts = progress[part]
-        if not all(isinstance(counts[key], int) and 0 <= counts[key] < 2**62 for key in ("ready", "completed")):
+        if not all(isinstance(counts[key], int) and 0 <= counts[key] < 2**62 for key in keys):
             raise TypeError(f"{dict(counts)} are no counts")
 
 

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.utilities import rank_zero_only
 
-from tdcnet.callbacks import Checkpoints, StopAtSignal, Stopped
+from tdcnet.callbacks import EMA, Checkpoints, StopAtSignal, Stopped
 from tdcnet.callbacks.checkpoint_io import whole_checkpoint
 from tdcnet.callbacks.progress import place
 from tdcnet.data.datamodule import ClipDataModule
@@ -51,6 +51,10 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     if best:
         set_weights(parts["module"], read_weights(best), best)
         log.info("evaluating %s", best)
+    else:
+        average = next((c.average for c in trainer.callbacks if isinstance(c, EMA)), None)  # type: ignore[attr-defined]
+        parts["module"].model.load_state_dict(average or {}, strict=False)
+        log.warning("there is no best.ckpt; evaluating the last weights")
     metrics = validate(cfg, trainer, parts)
     if cfg.stage.get("report") and trainer.is_global_zero:
         parts["report"] = report(cfg, overrides, parts, [Run(cfg.name, parts["frames"], metrics)])
