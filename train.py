@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import warnings
 
 import hydra
@@ -50,12 +51,17 @@ USER_ERRORS = (
 )
 
 
+THREADS = threading.excepthook
+
+
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """Runs the stage; the best AP50 is what a sweep maximises."""
     if not processes.is_first():
         logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
-    logging.raiseExceptions = False  # a full disk is told once, not by every line of the log
+    # A full disk is told once, not by every line of the log and every thread that writes.
+    logging.raiseExceptions = False
+    threading.excepthook = lambda found: None if isinstance(found.exc_value, OSError) else THREADS(found)
     failed = True
     try:
         metrics, _ = stages.run(cfg, list(HydraConfig.get().overrides.task))

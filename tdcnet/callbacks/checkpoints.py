@@ -56,6 +56,7 @@ class Checkpoints(Checkpoint):
         self.best_model_path = ""
         self.best_score: float | None = None
         self._saved_at = (-1, 0.0)  # step, minutes
+        self._failing: set[Path] = set()  # this was said
         self._told = self._validated = self._resumed = False
 
     @property
@@ -169,10 +170,14 @@ class Checkpoints(Checkpoint):
         except NotSaved as error:
             if self.on_full_disk == "error" or not isinstance(error.__cause__, OSError):
                 raise
-            log.warning("%s. Training goes on without it (on_full_disk=continue)", error)
+            if path not in self._failing:
+                log.warning("%s. Training goes on without it (on_full_disk=continue)", error)
+            self._failing.add(path)
             if same is None:
                 trainer.strategy.barrier("Trainer.save_checkpoint")  # where the others wait
             saved = False
+        else:
+            self._failing.discard(path)
         return bool(trainer.strategy.broadcast(saved))
 
     def _take_over(self, found: Path) -> None:

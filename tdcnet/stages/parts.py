@@ -13,7 +13,15 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
-from tdcnet.callbacks import EMA, Checkpoints, SaveInterrupted, StopAtSignal, WatchProcesses, WholeCheckpointIO
+from tdcnet.callbacks import (
+    EMA,
+    Checkpoints,
+    ReportValidation,
+    SaveInterrupted,
+    StopAtSignal,
+    WatchProcesses,
+    WholeCheckpointIO,
+)
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.weights import Weights, load_into
@@ -107,6 +115,8 @@ def build_trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequen
         enable_model_summary=False,
         _convert_="all",
     )
+    # Whoever reads the line on a validation may take it that its checkpoint is written.
+    trainer.callbacks.sort(key=lambda c: isinstance(c, ReportValidation))  # type: ignore[attr-defined]
     return trainer
 
 
