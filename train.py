@@ -12,23 +12,28 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import warnings
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.text import Text
 
 from tdcnet import stages
 from tdcnet.allocator import keep_freed_memory
+from tdcnet.callbacks import processes
+from tdcnet.callbacks.checkpoint_io import NotSaved
 from tdcnet.callbacks.reparam import ReparamError
+from tdcnet.callbacks.signals import Stopped, stop_anywhere
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.graph import ExportError
 from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.weights import CheckpointError
-from tdcnet.detection import NonFiniteLoss
+from tdcnet.finite import NonFinite
 from tdcnet.shown import lines
 from tdcnet.stages.overrides import quote_paths
 from tdcnet.stages.runs import RunsFailed
@@ -43,27 +48,49 @@ for message in (
 
 # What a user can mend: told in one message. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (
-    *(DataError, CheckpointError, NonFiniteLoss, ReparamError, RunsFailed),
-    *(ExportError, MissingPackage, OSError, ValueError),
+    *(DataError, CheckpointError, NotSaved, NonFinite, ReparamError, RunsFailed),
+    *(ExportError, MissingPackage, OSError, ValueError, MisconfigurationException),
 )
+
+
+THREADS = threading.excepthook
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """Runs the stage; the best AP50 is what a sweep maximises."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if not processes.is_first():
         logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
+    # A full disk is told once, not by every line of the log and every thread that writes.
+    logging.raiseExceptions = False
+    threading.excepthook = lambda found: None if isinstance(found.exc_value, OSError) else THREADS(found)
+    failed = True
     try:
         metrics, _ = stages.run(cfg, list(HydraConfig.get().overrides.task))
-    except (*USER_ERRORS, InstantiationException) as error:
+        failed = False
+    except Stopped as error:
+        if processes.is_first():
+            tell(error)
+        sys.exit(128 + error.signum)
+    except Exception as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        if not isinstance(cause, USER_ERRORS) or not processes.is_first():
+            processes.wait_for_the_culprit()  # of several processes: what all have is told once
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or not isinstance(cause, USER_ERRORS):
             raise
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(Text.assemble(("error: ", "bold red"), lines(cause)), highlight=False)
-        console.print(Text("(HYDRA_FULL_ERROR=1 shows where it arose)", "dim"))
+        tell(cause, "(HYDRA_FULL_ERROR=1 shows where it arose)")
         sys.exit(1)
+    finally:
+        processes.finish(failed)
     return metrics.get("AP50")
+
+
+def tell(message: object, hint: str = "") -> None:
+    """One line on what ended the run."""
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(Text.assemble(("error: ", "bold red"), lines(message)), highlight=False)
+    if hint:
+        console.print(Text(hint, "dim"))
 
 
 if __name__ == "__main__":
@@ -72,4 +99,6 @@ if __name__ == "__main__":
         sys.argv[1:] = quote_paths(sys.argv[1:])
     except ValueError as error:
         sys.exit(f"error: {error}")
+    processes.begin()
+    stop_anywhere()
     main()

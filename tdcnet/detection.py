@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from typing import Any
@@ -12,16 +13,33 @@ from torch import Tensor
 
 from tdcnet.data.clips import as_float
 from tdcnet.data.transforms import undo_letterbox
+from tdcnet.finite import NonFinite, all_finite, first_nonfinite, number
 from tdcnet.losses import DetectionLoss
 from tdcnet.metrics import DetectionMetrics, FrameCollector
 from tdcnet.models import Detector, postprocess
-from tdcnet.optim import MakeOptimizer, parameter_groups, warmup_cosine
+from tdcnet.optim import (
+    MakeOptimizer,
+    check_same,
+    name_of,
+    options_of,
+    parameter_groups,
+    set_options,
+    warmup_cosine,
+)
+from tdcnet.steps import StepGuard
+
+log = logging.getLogger(__name__)
 
 Batch = dict[str, Any]
 
+ADVICE = (
+    ". No weights were changed by this step. Try a lower module.lr, trainer.gradient_clip_val=1, or "
+    "trainer.precision=32-true, and resume with ckpt_path"
+)
 
-class NonFiniteLoss(RuntimeError):
-    """The loss is NaN or infinite; the weights are those before this step."""
+
+class NonFiniteLoss(NonFinite):
+    """The loss or its gradient is NaN or infinite; the weights are those before this step."""
 
 
 class DetectionModule(pl.LightningModule):
@@ -46,8 +64,13 @@ class DetectionModule(pl.LightningModule):
     Attributes:
         checkpoint_info: plain data written into checkpoints under ``"tdcnet"``, from which the run can be rebuilt.
         collected: where given, also keeps every detection of a validation with its box, for a report.
+        guard: what the step under way would spoil.
+        minutes: that the training has taken, with those of the run that it goes on from.
         results: figures of the last validation by name.
         curve: recall and precision [101] of the last validation.
+
+    Raises:
+        ValueError: if a number is none, or out of its range.
     """
 
     def __init__(
@@ -67,6 +90,16 @@ class DetectionModule(pl.LightningModule):
         freeze: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
+        number("module.lr", lr, 0, above=True)
+        number("module.weight_decay", weight_decay, 0)
+        number("module.warmup", warmup, 0, 1, below=True)
+        number("module.final_lr", final_lr, 0, 1)
+        number("module.score_threshold", score_threshold, 0, 1)
+        number("module.nms_iou", nms_iou, 0, 1)
+        number("module.max_detections", max_detections, 1)
+        for name, value in (("reference_batch", reference_batch), ("max_minutes", max_minutes)):
+            if value is not None:
+                number(f"module.{name}", value, 0, above=True)
         self.model: Detector = model
         self.loss = DetectionLoss(model.num_classes)
         self.metrics = metrics or DetectionMetrics()
@@ -79,8 +112,13 @@ class DetectionModule(pl.LightningModule):
         self.checkpoint_info: dict[str, Any] = {}
         self.results: dict[str, float] = {}
         self.curve: Any = None
+        self.guard = StepGuard()
+        self.minutes = 0.0
         self._started = time.monotonic()
-        self._elapsed = 0.0  # share of max_minutes
+        self._spoiled = ""  # what is wrong with the step under way
+        self._last_step = 0
+        self._validation_due = False  # the run that is resumed was stopped in the midst of it
+        self._options: list[dict[str, Any]] = []
         self.freeze_part(*freeze)
 
     def freeze_part(self, *names: str) -> None:
@@ -124,8 +162,24 @@ class DetectionModule(pl.LightningModule):
         return self
 
     def on_fit_start(self) -> None:
-        """Starts the clock of ``max_minutes``."""
-        self._started = time.monotonic()
+        """Starts the clock of ``max_minutes``, or lets it go on."""
+        self._started = time.monotonic() - 60 * self.minutes
+        if self._elapsed >= 1 and not self._validation_due:
+            self.trainer.should_stop = True  # a resumed run without time left
+
+    def on_train_start(self) -> None:
+        """Takes what is configured now where a resumed run had something else."""
+        self._last_step = self.trainer.global_step
+        schedule: Any = self.trainer.lr_scheduler_configs[0].scheduler
+        changed = set_options(self.trainer.optimizers[0], schedule, self._options)
+        if changed and self.trainer.is_global_zero:
+            log.warning("other than in the resumed run: %s", ", ".join(changed))
+        self._validate_last_epoch()  # one that is resumed in its midst has no start
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Keeps what a step would spoil."""
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.guard.begin(batch_idx, self.model)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch.
@@ -136,21 +190,43 @@ class DetectionModule(pl.LightningModule):
         aligned, frames = self.inputs(batch)
         targets = [{"boxes": b, "labels": c} for b, c in zip(batch["boxes"], batch["labels"], strict=True)]
         losses = self.loss(self(aligned, frames), targets)
-        if not torch.isfinite(losses["loss"]):
+        loss: Tensor = losses["loss"]
+        if not torch.isfinite(loss):
             where = ", ".join(f"{s}#{f}" for s, f in zip(batch["sequence"], batch["frame"].tolist(), strict=True))
-            raise NonFiniteLoss(
-                f"the loss is {losses['loss'].item()} at step {self.global_step} on {where}. The weights before this "
-                "step are kept in the run's checkpoints. Try a lower module.lr, trainer.gradient_clip_val=1, "
-                "or trainer.precision=32-true, and resume with ckpt_path"
-            )
+            self._spoiled = f"the loss is {loss.item()} at step {self.global_step} on {where}"
+            if self.trainer.world_size == 1:
+                raise NonFiniteLoss(self._spoiled + ADVICE)
+            loss = loss * math.nan  # comes to all processes with the gradient, and all stop at once
         scalars = {f"train/{name}": value.detach() for name, value in losses.items() if name != "matched"}
         self.log_dict(scalars, batch_size=len(frames))
         self.log("loss", scalars["train/loss"], prog_bar=True, logger=False, batch_size=len(frames))
-        loss: Tensor = losses["loss"]
         return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Lets no step be taken with a gradient that is not finite, clipped or not.
+
+        Raises:
+            NonFiniteLoss: before the weights are touched.
+        """
+        # A scaler of 16-mixed finds its scale by steps that it leaves out itself.
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        gradients = {f"{n}.grad": p.grad for n, p in self.model.named_parameters() if p.grad is not None}
+        if (scaled and not self._spoiled) or (not self._spoiled and all_finite(list(gradients.values()))):
+            self.guard.stepping = True
+            return
+        if self.trainer.world_size > 1 and not scaled:
+            told: list[str] = [""] * self.trainer.world_size
+            torch.distributed.all_gather_object(told, self._spoiled)
+            self._spoiled = next(filter(None, told), "")
+        bad = first_nonfinite(gradients) or "its square"
+        spoiled = self._spoiled or f"the gradient is not finite at step {self.global_step} ({bad})"
+        raise NonFiniteLoss(spoiled + ADVICE)
 
     def on_train_epoch_start(self) -> None:
         """Sees to it that the last epoch is validated, whatever ``check_val_every_n_epoch`` is."""
+        self._validate_last_epoch()
+
+    def _validate_last_epoch(self) -> None:
         if self.trainer.max_epochs is not None and self.current_epoch == self.trainer.max_epochs - 1:
             self._validate_now()
 
@@ -160,12 +236,21 @@ class DetectionModule(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Ends the training when its time is up; the first process's clock counts for all."""
-        if self.max_minutes is not None:
-            elapsed = (time.monotonic() - self._started) / 60 / self.max_minutes
-            self._elapsed = self.trainer.strategy.broadcast(elapsed)
-            if self._elapsed >= 1:
-                self.trainer.should_stop = True
-                self._validate_now()
+        self.minutes = self.trainer.strategy.broadcast(self._clock())
+        if self._elapsed >= 1:
+            self.trainer.should_stop = True
+            self._validate_now()
+        if self.trainer.global_step > self._last_step:
+            self._last_step = self.trainer.global_step
+            self.guard.end()
+
+    def _clock(self) -> float:
+        return (time.monotonic() - self._started) / 60
+
+    @property
+    def _elapsed(self) -> float:
+        """Share of ``max_minutes``."""
+        return 0.0 if self.max_minutes is None else self.minutes / self.max_minutes
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """``{"detections": ...}`` of a batch; they are counted, and callbacks may draw them."""
@@ -209,8 +294,43 @@ class DetectionModule(pl.LightningModule):
             return warmup_cosine(max(step / total, self._elapsed), self.warmup, self.final_lr)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        self._options = options_of(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to rebuild the run; plain data only, so that ``weights_only`` loads it."""
         checkpoint["tdcnet"] = self.checkpoint_info
+        checkpoint["minutes"] = self._clock()
+        checkpoint["optimizer"] = name_of(self.make_optimizer)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes over the clock.
+
+        Raises:
+            ValueError: if the checkpoint is of another network or optimiser.
+        """
+        _check_fits({"state_dict": checkpoint["state_dict"]}, {"state_dict": self.state_dict()})
+        if "ema" in checkpoint:
+            floats = {n: v for n, v in self.model.state_dict().items() if v.is_floating_point()}
+            _check_fits({"ema": checkpoint["ema"]["average"]}, {"ema": floats})
+        groups = parameter_groups(self.model, self.weight_decay)
+        check_same(checkpoint, self.make_optimizer, [len(group["params"]) for group in groups])
+        self.minutes = float(checkpoint.get("minutes", 0.0))
+        self._validation_due = bool(checkpoint.get("validation_due", False))
+
+
+def _check_fits(given: dict[str, dict[str, Tensor]], expected: dict[str, dict[str, Tensor]]) -> None:
+    for part, tensors in expected.items():
+        shapes = {name: tuple(tensor.shape) for name, tensor in given[part].items()}
+        for name, tensor in tensors.items():
+            if shapes.get(name) != tuple(tensor.shape):
+                found = "not in the checkpoint" if name not in shapes else f"{shapes[name]} in the checkpoint"
+                raise ValueError(
+                    f"the checkpoint is of another network: {part}.{name} is {tuple(tensor.shape)} here and {found}. "
+                    "Resume with the model and dataset.classes that it was trained with"
+                )
+        if unknown := sorted(set(shapes) - set(tensors)):
+            raise ValueError(
+                f"the checkpoint is of another network: it holds {part}.{unknown[0]}, which is not in this one. Resume "
+                "with the model and dataset.classes that it was trained with"
+            )

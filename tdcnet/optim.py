@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 MakeOptimizer = Callable[..., Optimizer]
 
@@ -39,3 +41,75 @@ def warmup_cosine(progress: float, warmup: float, final: float) -> float:
         return (progress / warmup) ** 2
     rest = min(1.0, (progress - warmup) / max(1e-9, 1 - warmup))
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * rest))
+
+
+# -- a run that goes on from another ----------------------------------------------------------------------------------
+
+
+def name_of(make: MakeOptimizer) -> str:
+    """The name of the optimiser that ``make`` makes."""
+    made = getattr(make, "func", make)
+    return str(getattr(made, "__name__", type(made).__name__))
+
+
+def check_same(checkpoint: Mapping[str, Any], make: MakeOptimizer, sizes: list[int]) -> None:
+    """Whether an optimiser can go on with the state of a checkpoint's.
+
+    Args:
+        checkpoint: of Lightning; the optimiser's name under ``"optimizer"``, which older ones lack.
+        make: makes the optimiser.
+        sizes: parameters in each of its groups.
+
+    Raises:
+        ValueError: if that was another one, whose state would be taken for what it is not.
+    """
+    groups = checkpoint["optimizer_states"][0]["param_groups"]
+    had = [len(group["params"]) for group in groups]
+    if had != sizes:
+        raise ValueError(
+            f"the checkpoint was trained with {sum(had)} free tensors in {len(had)} groups, here are {sum(sizes)} in "
+            f"{len(sizes)}. Resume with the module.freeze and stage.staged that it was trained with"
+        )
+    options = set(make([nn.Parameter(torch.zeros(1))], lr=1.0).param_groups[0])
+    name = checkpoint.get("optimizer")
+    known = name if isinstance(name, str) else None
+    other = known != name_of(make) if known else bool(options ^ (set(groups[0]) - {"initial_lr"}))
+    if not known and not other:  # Adam's and AdamW's states look alike, but for this
+        decoupled = make([nn.Parameter(torch.zeros(1))], lr=1.0).param_groups[0].get("decoupled_weight_decay")
+        other = decoupled != groups[0].get("decoupled_weight_decay")
+    if other:
+        raise ValueError(
+            f"the checkpoint was trained with {known or 'another optimiser'}, module.optimizer is {name_of(make)}, "
+            "which cannot go on with its state. Resume with the module (module=adamw | published) of that training"
+        )
+
+
+def options_of(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """What is configured for each group of parameters."""
+    return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in optimizer.param_groups]
+
+
+def set_options(optimizer: Optimizer, schedule: LambdaLR, configured: list[dict[str, Any]]) -> list[str]:
+    """Gives an optimiser that has taken over a state its own options back.
+
+    The learning rate and the like come with the state, and what is configured now would be without effect.
+
+    Args:
+        optimizer: with the state of another run.
+        schedule: of the learning rate; it goes on from the present step.
+        configured: of :func:`options_of`, from before.
+
+    Returns:
+        What differed, in words.
+    """
+    changed: dict[str, None] = {}
+    for i, (group, options) in enumerate(zip(optimizer.param_groups, configured, strict=True)):
+        for key, value in options.items():
+            if group.get(key) != value:
+                changed[f"{'lr' if key == 'initial_lr' else key} {value} (was {group.get(key)})"] = None
+                group[key] = value
+        if schedule.base_lrs[i] != group["initial_lr"]:
+            schedule.base_lrs[i] = group["initial_lr"]
+            group["lr"] = schedule.base_lrs[i] * schedule.lr_lambdas[i](schedule.last_epoch)
+            schedule._last_lr[i] = group["lr"]
+    return list(changed)

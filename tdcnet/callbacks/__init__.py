@@ -1,11 +1,31 @@
 """What happens around training and evaluation."""
 
 from tdcnet.callbacks.bad_frames import BadFrames
+from tdcnet.callbacks.checkpoint_io import NotSaved, WholeCheckpointIO
+from tdcnet.callbacks.checkpoints import Checkpoints
+from tdcnet.callbacks.early_stopping import StopEarly
 from tdcnet.callbacks.ema import EMA
 from tdcnet.callbacks.interrupted import SaveInterrupted
 from tdcnet.callbacks.predictions import PredictionWriter
+from tdcnet.callbacks.processes import WatchProcesses
 from tdcnet.callbacks.reparam import Reparam
 from tdcnet.callbacks.report import ReportValidation
+from tdcnet.callbacks.signals import StopAtSignal, Stopped
 from tdcnet.callbacks.visualize import Visualize
 
-__all__ = ["EMA", "BadFrames", "PredictionWriter", "Reparam", "ReportValidation", "SaveInterrupted", "Visualize"]
+__all__ = [
+    "EMA",
+    "BadFrames",
+    "Checkpoints",
+    "NotSaved",
+    "PredictionWriter",
+    "Reparam",
+    "ReportValidation",
+    "SaveInterrupted",
+    "StopAtSignal",
+    "StopEarly",
+    "Stopped",
+    "Visualize",
+    "WatchProcesses",
+    "WholeCheckpointIO",
+]

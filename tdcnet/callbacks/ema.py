@@ -43,6 +43,10 @@ class EMA(pl.Callback):
         self.average = {name: value.detach().clone().to(device) for name, value in source.items()}
         self._last_step = trainer.global_step
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Counts steps from here; of a run that is resumed, Lightning knows their number by now only."""
+        self._last_step = trainer.global_step
+
     @torch.no_grad()
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

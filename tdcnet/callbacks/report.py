@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 
 import pytorch_lightning as pl
 
@@ -13,14 +12,10 @@ log = logging.getLogger(__name__)
 
 
 class ReportValidation(pl.Callback):
-    """Logs epoch, step, time and the main figures of each validation during training."""
+    """Logs epoch, step, time and the main figures of each validation during training.
 
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock."""
-        self._started = time.monotonic()
+    The time is the training's, with that of the run that it goes on from.
+    """
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the line."""
@@ -33,7 +28,7 @@ class ReportValidation(pl.Callback):
             "epoch %d, step %d, %.1f min: loss %.2f, AP50 %.3f, Pd %s at 1 / 0.1 / 0.05 false alarms per frame",
             trainer.current_epoch + 1,
             trainer.global_step,
-            (time.monotonic() - self._started) / 60,
+            pl_module.minutes,
             float("nan") if loss is None else float(loss),
             figures["AP50"],
             " / ".join(f"{figures.get(f'Pd@{b}', float('nan')):.3f}" for b in ("1", "0.1", "0.05")),

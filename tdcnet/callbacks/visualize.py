@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from tdcnet.data.transforms import letterbox_matrix, transform_boxes
 from tdcnet.detection import DetectionModule
 from tdcnet.drawing import contact_sheet, draw_boxes, precision_recall_figure, write_png
+
+log = logging.getLogger(__name__)
 
 
 class Visualize(pl.Callback):
@@ -67,9 +70,15 @@ class Visualize(pl.Callback):
         self._pictures.append((picture, f"{batch['sequence'][0]}  #{int(batch['frame'][0])}"))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the pictures."""
+        """Writes the pictures, if that is possible: a training is worth more."""
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
+        try:
+            self._write(trainer, pl_module)
+        except OSError as error:
+            log.warning("no pictures are written to %s: %s", self.dirpath, error.strerror or error)
+
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         board = next((x.experiment for x in trainer.loggers if isinstance(x, TensorBoardLogger)), None)
         if self._pictures:
             sheet = contact_sheet([p for p, _ in self._pictures], [c for _, c in self._pictures], columns=4)

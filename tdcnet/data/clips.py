@@ -18,6 +18,7 @@ from tdcnet.data.augment import Augment
 from tdcnet.data.errors import DataError, Policy
 from tdcnet.data.images import read_grey
 from tdcnet.data.intensity import data_range
+from tdcnet.data.sampling import Draw
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.transforms import (
     GREY,
@@ -155,8 +156,12 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         sequence = self.sequences[which]
         return sequence, int(sequence.indices[item - self.starts[which]])
 
-    def __getitem__(self, item: int) -> Sample | BadFrame:
+    def __getitem__(self, item: int | Draw) -> Sample | BadFrame:
         """One sample.
+
+        Args:
+            item: its number; with ``augment``, a :class:`~tdcnet.data.sampling.Draw` has a seed of its own (a mere
+                number is seeded with itself).
 
         Returns:
             ``frames`` and ``aligned`` [T, H, W], uint8, or float32 in [0, 1] if the source has 16 bits (one tensor if
@@ -170,7 +175,8 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             DataError: if a frame cannot be read and ``on_bad_frame`` is ``"error"``, or in training ``RETRIES``
                 others cannot be read either.
         """
-        rng = np.random.default_rng(int(torch.randint(2**62, ()))) if self.augment is not None else None
+        item, seed = item if isinstance(item, Draw) else (item, (item,))
+        rng = np.random.default_rng(seed) if self.augment is not None else None
         messages: list[str] = []
         while True:
             try:

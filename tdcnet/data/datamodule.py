@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,6 +26,7 @@ from tdcnet.data.errors import DataError, Policy, Problems
 from tdcnet.data.frames import DecodedImages, ImageFiles, open_source
 from tdcnet.data.homographies import HomographyStore, align_sequences
 from tdcnet.data.intensity import data_range
+from tdcnet.data.loader import EpochLoader
 from tdcnet.data.sampling import Balance, EpochSampler
 from tdcnet.data.sequence import FrameSource, Sequence
 
@@ -71,7 +73,7 @@ class ClipDataModule(pl.LightningDataModule):
         val_offset: the first of these.
         pin_memory: ``"auto"`` for true on CUDA only.
         persistent_workers: keeps workers from epoch to epoch.
-        seed: of the order of clips and of the augmentation in workers.
+        seed: of the order of clips and of the augmentation.
         train_split: name of the split to train on.
         val_split: name of the split for validation, test and prediction.
         generate: called before the data is read, where it can be made (the synthetic clips).
@@ -316,15 +318,17 @@ class ClipDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Random training clips."""
-        dataset = self._made(self.train_dataset)
-        sampler = EpochSampler(dataset.counts, self.samples_per_epoch, self.balance, self.seed)
-        processes = self.trainer.world_size if self.trainer is not None else 1
-        if self.batch_size % processes:
+        dataset, trainer = self._made(self.train_dataset), self.trainer
+        processes, rank = (trainer.world_size, trainer.global_rank) if trainer is not None else (1, 0)
+        if self.batch_size < 1 or self.batch_size % processes:
             raise ValueError(
                 f"dataset.batch_size is {self.batch_size} over {processes} processes; make it a multiple of those"
             )
-        drop_last = len(sampler) >= self.batch_size
-        return self._loader(dataset, self.batch_size // processes, sampler=sampler, drop_last=drop_last)
+        sampler = EpochSampler(
+            dataset.counts, self.samples_per_epoch, self.balance, self.seed, self.batch_size, processes, rank
+        )
+        options = self._options(dataset, self.batch_size // processes)
+        return EpochLoader(**options, sampler=sampler, place=None if trainer is None else _Place(trainer))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The evaluated clips in order."""
@@ -377,23 +381,23 @@ class ClipDataModule(pl.LightningDataModule):
             raise RuntimeError("call setup() before asking for a loader")
         return dataset
 
-    def _loader(self, dataset: ClipDataset, batch_size: int, **options: Any) -> DataLoader[Any]:
+    def _loader(self, dataset: ClipDataset, batch_size: int) -> DataLoader[Any]:
+        return DataLoader(**self._options(dataset, batch_size))
+
+    def _options(self, dataset: ClipDataset, batch_size: int) -> dict[str, Any]:
         if self.num_workers:
             cv2.setNumThreads(1)  # for the workers, see _start_worker
-        # Processes of a distributed run must not augment alike, nor a resumed run as its first epochs did.
-        rank, epoch = (self.trainer.global_rank, self.trainer.current_epoch) if self.trainer is not None else (0, 0)
-        state = np.random.SeedSequence([self.seed, rank, epoch]).generate_state(1)[0]
-        return DataLoader(
-            dataset,
-            batch_size=batch_size,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            pin_memory=self._pins() if self.pin_memory == "auto" else self.pin_memory,
-            persistent_workers=self.persistent_workers and self.num_workers > 0,
-            worker_init_fn=_start_worker,
-            generator=torch.Generator().manual_seed(int(state)),
-            **options,
-        )
+        return {
+            "dataset": dataset,
+            "batch_size": batch_size,
+            "num_workers": self.num_workers,
+            "collate_fn": collate,
+            "pin_memory": self._pins() if self.pin_memory == "auto" else self.pin_memory,
+            "persistent_workers": self.persistent_workers and self.num_workers > 0,
+            "worker_init_fn": _start_worker,
+            # Nothing random comes from here; without it, a loader would draw from the process's generator.
+            "generator": torch.Generator().manual_seed(self.seed),
+        }
 
     def _trains(self) -> bool:
         return self.trainer is None or self.trainer.state.fn in (None, "fit")
@@ -404,7 +408,19 @@ class ClipDataModule(pl.LightningDataModule):
         return torch.cuda.is_available()
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a training is: its epoch, and the steps of it that are done."""
+
+    trainer: pl.Trainer
+
+    def __call__(self) -> tuple[int, int]:
+        return self.trainer.current_epoch, self.trainer.fit_loop.batch_idx + 1
+
+
 def _start_worker(_: int) -> None:
+    # Ctrl+C reaches all processes of a terminal; the first one decides when to stop, and needs the others until then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # One process per core already; OpenCV's own threads would fight over them. In a forked process the call waits for
     # ever for threads that only its parent has, so there the parent makes it, in _loader.
     if multiprocessing.get_start_method() != "fork":

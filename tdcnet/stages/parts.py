@@ -13,7 +13,15 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
-from tdcnet.callbacks import EMA
+from tdcnet.callbacks import (
+    EMA,
+    Checkpoints,
+    ReportValidation,
+    SaveInterrupted,
+    StopAtSignal,
+    WatchProcesses,
+    WholeCheckpointIO,
+)
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.record import LONGEST_COMMAND, Record
@@ -33,7 +41,7 @@ logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARN
 
 Results = tuple[dict[str, float], dict[str, Any]]
 """What a stage returns: figures by name, and what was built."""
-NOT_TRAINING = (pl.callbacks.ModelCheckpoint, EMA)
+NOT_TRAINING = (Checkpoints, SaveInterrupted, EMA)
 """Callbacks that only training has a use for."""
 
 
@@ -117,12 +125,15 @@ def build_trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequen
     trainer: pl.Trainer = instantiate(
         cfg.trainer,
         logger=logger,
-        callbacks=[*callbacks, *extra],
+        callbacks=[StopAtSignal(), WatchProcesses(f"{cfg.paths.output_dir}/checkpoints"), *callbacks, *extra],
+        plugins=[WholeCheckpointIO(), *instantiate(cfg.trainer.get("plugins") or [], _convert_="all")],
         **({"devices": 1, "num_nodes": 1, "strategy": "auto"} if cfg.stage.get("single") else {}),
-        enable_checkpointing=any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
+        enable_checkpointing=any(isinstance(c, pl.callbacks.Checkpoint) for c in callbacks),
         enable_model_summary=False,
         _convert_="all",
     )
+    # Whoever reads the line on a validation may take it that its checkpoint is written.
+    trainer.callbacks.sort(key=lambda c: isinstance(c, ReportValidation))  # type: ignore[attr-defined]
     return trainer
 
 

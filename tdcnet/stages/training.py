@@ -7,11 +7,16 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
 
+from tdcnet.callbacks import EMA, Checkpoints, StopAtSignal, Stopped
+from tdcnet.callbacks.checkpoint_io import whole_checkpoint
+from tdcnet.callbacks.progress import place
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.weights import read_weights
 from tdcnet.detection import DetectionModule
@@ -22,9 +27,14 @@ from tdcnet.stages.parts import Results, build, build_trainer, report, set_weigh
 
 log = logging.getLogger(__name__)
 
+Resumed = tuple[Path, dict[str, Any]] | None
+"""The checkpoint that a training goes on from, and what it holds."""
+
 
 def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     """Trains, from ``ckpt_path`` on if that is given, then evaluates the best checkpoint."""
+    check_limits(cfg)
+    resumed = None if cfg.ckpt_path is None else whole_checkpoint(cfg.ckpt_path, rank_zero_only(log.warning))
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     parts = build(cfg, overrides)
     if cfg.stage.get("staged"):
@@ -33,16 +43,18 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     parts["trainer"] = trainer
     if parts["module"].freeze_parts:
         warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")  # meant to be
-    if cfg.ckpt_path is not None:
-        warnings.filterwarnings("ignore", "The dirpath has changed")  # a resumed run has a folder of its own
-    trainer.fit(parts["module"], datamodule=parts["datamodule"], ckpt_path=_existing(cfg.ckpt_path), weights_only=True)
-    if getattr(trainer, "fast_dev_run", False) or trainer.interrupted:
+    fit(trainer, parts["module"], parts["datamodule"], resumed)
+    if getattr(trainer, "fast_dev_run", False):
         return dict(parts["module"].results), parts
 
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best:
         set_weights(parts["module"], read_weights(best), best)
         log.info("evaluating %s", best)
+    else:
+        average = next((c.average for c in trainer.callbacks if isinstance(c, EMA)), None)  # type: ignore[attr-defined]
+        parts["module"].model.load_state_dict(average or {}, strict=False)
+        log.warning("there is no best.ckpt; evaluating the last weights")
     metrics = validate(cfg, trainer, parts)
     if cfg.stage.get("report") and trainer.is_global_zero:
         parts["report"] = report(cfg, overrides, parts, [Run(cfg.name, parts["frames"], metrics)])
@@ -69,7 +81,7 @@ def _pretrain_backbones(cfg: DictConfig, module: DetectionModule, datamodule: Cl
         log.info("staged training: the %s backbone alone", stream)
         alone = instantiate(cfg.module, model=single_stream(model, stream), _convert_="all")
         trainer = build_trainer(part)
-        trainer.fit(alone, datamodule=datamodule)
+        fit(trainer, alone, datamodule)
         best = getattr(trainer.checkpoint_callback, "best_model_path", "")
         if best:
             set_weights(alone, read_weights(best), best)
@@ -77,7 +89,60 @@ def _pretrain_backbones(cfg: DictConfig, module: DetectionModule, datamodule: Cl
     module.freeze_part("backbone_2d", "backbone_3d")
 
 
-def _existing(path: str | None) -> str | None:
-    if path is not None and not Path(path).is_file():
-        raise FileNotFoundError(f"no checkpoint to resume from at {path}; ckpt_path names a .ckpt file of a training")
-    return path
+def fit(trainer: pl.Trainer, module: DetectionModule, datamodule: ClipDataModule, resumed: Resumed = None) -> None:
+    """Trains, from a checkpoint on if one is given.
+
+    Raises:
+        NotSaved: before the training, if its folder cannot be written to.
+        Stopped: if a signal ended it.
+    """
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for callback in callbacks:
+        if isinstance(callback, Checkpoints) and trainer.is_global_zero:
+            callback.check()
+    if resumed is not None:
+        _tell_progress(trainer, module, *resumed)
+    try:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=resumed and resumed[0], weights_only=True)
+    except Exception as error:
+        # A loader's worker that got the signal, too, may have died of it before the run could stop.
+        signals = [c.signum for c in callbacks if isinstance(c, StopAtSignal) and c.signum]
+        if signals and not isinstance(error, Stopped):
+            raise Stopped(signals[0]) from error
+        raise
+
+
+def check_limits(cfg: DictConfig) -> None:
+    """Whether the configured length is one.
+
+    Raises:
+        ValueError: if nothing would be trained.
+    """
+    for name in ("max_epochs", "max_steps"):
+        value = cfg.trainer.get(name)
+        if value is not None and not (isinstance(value, int) and (value >= 1 or value == -1)):
+            raise ValueError(
+                f"trainer.{name} is {value}: nothing would be trained; expected 1 or more, or -1 for no limit"
+            )
+
+
+def _tell_progress(trainer: pl.Trainer, module: DetectionModule, path: Path, content: dict[str, Any]) -> None:
+    """Says what is resumed, and what is left.
+
+    Raises:
+        ValueError: if more is done than is asked for.
+    """
+    epochs, batches, _ = place(content["loops"]["fit_loop"], path)
+    minutes = float(content.get("minutes", 0.0))
+    wanted = trainer.max_epochs if trainer.max_epochs is not None else -1
+    if 0 < wanted < epochs:
+        raise ValueError(
+            f"{path} has {epochs} epochs done, trainer.max_epochs is {wanted}: nothing to train. Give more epochs, or "
+            "stage=eval to evaluate it"
+        )
+    used_up = module.max_minutes is not None and minutes >= module.max_minutes
+    if epochs == wanted or used_up:
+        limit = f"module.max_minutes={module.max_minutes:g} are used up" if used_up else f"trainer.max_epochs={wanted}"
+        rank_zero_only(log.warning)("nothing to train: %s has %d epochs done, and %s", path, epochs, limit)
+    else:
+        log.info("resuming after %d epochs and %d batches of the next, %.1f minutes", epochs, batches, minutes)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.distributed import DistributedSamplerWrapper
 
 import tdcnet.data.datamodule
 from tdcnet.data.augment import Augment
@@ -26,20 +25,24 @@ from tdcnet.data.sequence import Sequence
 # -- sampling ----------------------------------------------------------------------------------------------------------
 
 
+def items(sampler: EpochSampler) -> list[int]:
+    return [draw.item for draw in sampler]
+
+
 def test_a_fifth_of_the_data_without_repeats_and_another_fifth_next_time() -> None:
     sampler = EpochSampler([60, 0, 40], 0.2)
-    first = list(sampler)
+    first = items(sampler)
     assert len(sampler) == len(first) == len(set(first)) == 20 and set(first) <= set(range(100))
-    assert list(sampler) == first
+    assert items(sampler) == first
     sampler.set_epoch(1)
-    assert set(sampler) != set(first)
-    assert list(EpochSampler([60, 0, 40], 0.2, seed=1)) != first
+    assert set(items(sampler)) != set(first)
+    assert items(EpochSampler([60, 0, 40], 0.2, seed=1)) != first
 
 
 def test_all_items_and_more_than_all() -> None:
-    assert sorted(EpochSampler([3, 4])) == list(range(7))
-    assert sorted(EpochSampler([3, 4], 1.0)) == list(range(7))
-    twice = sorted(EpochSampler([3, 4], 17))
+    assert sorted(items(EpochSampler([3, 4]))) == list(range(7))
+    assert sorted(items(EpochSampler([3, 4], 1.0))) == list(range(7))
+    twice = sorted(items(EpochSampler([3, 4], 17)))
     assert len(twice) == 17 and all(2 <= twice.count(item) <= 3 for item in range(7))
 
 
@@ -48,7 +51,7 @@ def test_balance_gives_each_sequence_the_same() -> None:
     total = np.zeros(3)
     for epoch in range(3):
         sampler.set_epoch(epoch)
-        drawn = np.array(list(sampler))
+        drawn = np.array(items(sampler))
         counts = np.histogram(drawn, [0, 2, 302, 320])[0]
         assert counts.tolist() == [10, 10, 10]
         assert len(set(drawn[(drawn >= 2) & (drawn < 302)])) == 10
@@ -58,7 +61,7 @@ def test_balance_gives_each_sequence_the_same() -> None:
     favoured = set()
     for epoch in range(20):
         odd.set_epoch(epoch)
-        counts = np.bincount(np.array(list(odd)) // 5)
+        counts = np.bincount(np.array(items(odd)) // 5)
         assert sorted(counts) == [10, 10, 11]
         favoured.add(int(counts.argmax()))
     assert favoured == {0, 1, 2}
@@ -77,18 +80,36 @@ def test_sampler_of_nothing() -> None:
         EpochSampler([3], balance="class")  # type: ignore[arg-type]
 
 
-def test_processes_share_one_draw() -> None:
-    """Lightning wraps the sampler so in each process of a distributed run."""
-    draws = []
+@pytest.mark.parametrize("length", [20, 23, 27])
+def test_two_processes_take_the_steps_of_one(length: int) -> None:
+    """The same draws with the same seeds in each step, and as many steps."""
     for epoch in (0, 1):
         dealt = []
-        for rank in (0, 1):
-            wrapper = DistributedSamplerWrapper(EpochSampler([60, 40], 20), num_replicas=2, rank=rank, shuffle=False)
-            wrapper.set_epoch(epoch)
-            dealt.append(list(wrapper))
-        assert len(dealt[0]) == len(dealt[1]) == 10 and not set(dealt[0]) & set(dealt[1])
-        draws.append(set(dealt[0] + dealt[1]))
-    assert draws[0] != draws[1]
+        for processes, rank in ((1, 0), (2, 0), (2, 1)):
+            sampler = EpochSampler([60, 40], length, batch=4, processes=processes, rank=rank)
+            sampler.set_epoch(epoch)
+            drawn, size = list(sampler), 4 // processes
+            assert len(drawn) == len(sampler)
+            dealt.append([set(drawn[i : i + size]) for i in range(0, len(drawn), size)])
+        assert len(dealt[0]) == length // 4
+        assert [a | b for a, b in zip(dealt[1], dealt[2], strict=True)] == dealt[0]
+
+
+def test_a_single_small_step_is_filled_for_both_processes() -> None:
+    dealt = [items(EpochSampler([3], batch=8, processes=2, rank=rank)) for rank in (0, 1)]
+    assert [len(each) for each in dealt] == [2, 2] and set(dealt[0] + dealt[1]) == {0, 1, 2}
+
+
+def test_the_rest_of_an_epoch_is_the_rest_of_it() -> None:
+    whole = list(EpochSampler([60, 40], 24, batch=4, seed=3))
+    for processes in (1, 2):
+        rest = []
+        for rank in range(processes):
+            sampler = EpochSampler([60, 40], 24, batch=4, seed=3, processes=processes, rank=rank)
+            sampler.done = 2
+            assert len(sampler) == 24 // processes, "an epoch stays as long as it is"
+            rest += list(sampler)
+        assert set(rest) == set(whole[8:]) and len(rest) == 16
 
 
 # -- the data module ---------------------------------------------------------------------------------------------------
@@ -164,15 +185,28 @@ def test_small_training_set_is_not_dropped_as_a_whole() -> None:
     assert [len(batch["boxes"]) for batch in data.train_dataloader()] == [42]
 
 
-def test_same_seed_same_batches_from_workers() -> None:
-    def batches(seed: int) -> list[torch.Tensor]:
-        data = module(augment=Augment((32, 32)), num_workers=2, samples_per_epoch=12, seed=seed)
-        data.setup("fit")
-        return [batch["frames"].clone() for batch in data.train_dataloader()]
+def test_batches_depend_on_seed_epoch_and_place_only() -> None:
+    """Not on workers, whether these stay from epoch to epoch, nor on what was loaded before."""
 
-    one, two, other = batches(3), batches(3), batches(4)
-    assert len(one) == 3 and all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    def epochs(seed: int, workers: int, done: int = 0, **options: Any) -> list[list[torch.Tensor]]:
+        data = module(augment=Augment((32, 32)), num_workers=workers, samples_per_epoch=12, seed=seed, **options)
+        data.setup("fit")
+        loader, found = data.train_dataloader(), []
+        for epoch in (0, 1):
+            loader.sampler.set_epoch(epoch)
+            loader.sampler.done = done
+            found.append([batch["frames"].clone() for batch in loader])
+        return found
+
+    def same(a: list[list[torch.Tensor]], b: list[list[torch.Tensor]]) -> bool:
+        return all(torch.equal(x, y) for p, q in zip(a, b, strict=True) for x, y in zip(p, q, strict=True))
+
+    one = epochs(3, 0)
+    assert [len(epoch) for epoch in one] == [3, 3] and not same(one[:1], one[1:])
+    assert not same(one, epochs(4, 0))
+    assert same(one, epochs(3, 2)) and same(one, epochs(3, 2, persistent_workers=False))
+    for workers in (0, 2):
+        assert same([epoch[2:] for epoch in one], epochs(3, workers, done=2))
 
 
 def test_workers_start_after_opencv_ran_its_threads() -> None:
