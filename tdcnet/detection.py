@@ -161,6 +161,12 @@ class DetectionModule(pl.LightningModule):
             self.model.get_submodule(name).eval()
         return self
 
+    def setup(self, stage: str) -> None:
+        """Notes the range of 16-bit frames that the data set found, so that the network is used with the same."""
+        found = getattr(getattr(self.trainer, "datamodule", None), "intensity_range", None)
+        if found is not None:
+            self.checkpoint_info["intensity_range"] = [float(value) for value in found]
+
     def on_fit_start(self) -> None:
         """Starts the clock of ``max_minutes``, or lets it go on."""
         self._started = time.monotonic() - 60 * self.minutes

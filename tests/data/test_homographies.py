@@ -200,7 +200,7 @@ def put(value, place=(5, 0, 0, 2)):
         {"recording": np.array(5)},
         {"tag": np.array([["x"]])},
     ],
-    ids=str,
+    ids=[f"fault{i}" for i in range(13)],
 )
 def test_what_cannot_be_homographies_is_not_used(tmp_path, changed):
     clip, store = sequence(), HomographyStore(tmp_path, 3, 1, Aligner("translation").tag)
