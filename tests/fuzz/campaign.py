@@ -216,9 +216,10 @@ def reduce(finding: Finding, worker: Worker) -> Finding:
         return finding
     for edit in finding.edits:
         task = {"reader": finding.reader, "policy": finding.policy, "edits": [edit]}
-        verdict, edits, how = worker.judge(task)
+        verdict, *_ = worker.judge(task)
         if (verdict.kind, verdict.place) == (finding.verdict.kind, finding.verdict.place):
-            return Finding(finding.reader, finding.seed, finding.policy, verdict, edits, how, finding.count)
+            how = f"{edit['path']}: {edit['how']}"
+            return Finding(finding.reader, finding.seed, finding.policy, verdict, [edit], how, finding.count)
     return finding
 
 

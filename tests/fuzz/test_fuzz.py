@@ -28,7 +28,7 @@ def worker():
 
 def test_a_sample_of_damaged_inputs_for_every_reader(worker):
     found, counts = [], campaign.Counts()
-    inputs = 10 * len(TARGETS)
+    inputs = 6 * len(TARGETS)
     for state, finding, _ in campaign.run(dict.fromkeys(TARGETS, 1), seed=1, inputs=inputs, worker=worker):
         counts = state
         if finding.verdict.failed:
