@@ -8,6 +8,8 @@ TEST_TIMEOUT ?= 300
 # Tests at a time, each on one thread. Subprocesses that some of them start come on top.
 TEST_WORKERS ?= 2
 SLOW_TEST_TIMEOUT ?= 3600
+# Of fuzzing.
+MINUTES ?= 10
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,6 +55,18 @@ test: $(STAMP) ## Run the tests, without the slow ones (PYTEST_ARGS='-k name' to
 .PHONY: test-slow
 test-slow: $(STAMP) ## Run the slow tests only
 	$(BIN)/python -m pytest --timeout=$(SLOW_TEST_TIMEOUT) -m slow $(PYTEST_ARGS)
+
+.PHONY: hostile
+hostile: $(STAMP) ## Try every attack of tests/security on real commands
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal --timeout=$(TEST_TIMEOUT) -m 'slow or not slow' tests/security $(PYTEST_ARGS)
+
+.PHONY: fuzz
+fuzz: $(STAMP) ## Read damaged inputs with every reader (MINUTES=10)
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
+.PHONY: kills
+kills: $(STAMP) ## Kill trainings a hundred times, fill the disk, and look at what is left
+	$(BIN)/python -m pytest --timeout=$(SLOW_TEST_TIMEOUT) -m kills tests/kills $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(STAMP) ## Check style and formatting

@@ -263,13 +263,13 @@ class DetectionWriter:
         self._file = None
         known = {"videos": [{"id": 1, "name": self.video}] if self._images.count else []}
         with replacing(self.json_path) as file:
-            file.write(json.dumps(known, ensure_ascii=False).encode()[:-1])
+            file.write(json.dumps(known, ensure_ascii=False).encode(errors="replace")[:-1])
             for name, parts in (("images", self._images), ("annotations", self._annotations)):
-                file.write(f', "{name}": ['.encode())
+                file.write(f', "{name}": ['.encode(errors="replace"))
                 parts.copy(file)
                 file.write(b"]")
             classes = json.dumps(_coco_categories(self.classes), ensure_ascii=False)
-            file.write(f', "categories": {classes}}}\n'.encode())
+            file.write(f', "categories": {classes}}}\n'.encode(errors="replace"))
 
     def __enter__(self) -> Self:
         return self
@@ -290,7 +290,7 @@ class _Parts:
     def add(self, entries: list[dict[str, Any]]) -> None:
         for entry in entries:
             text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
-            self._file.write((", " if self.count else "").encode() + text.encode())
+            self._file.write((", " if self.count else "").encode(errors="replace") + text.encode(errors="replace"))
             self.count += 1
 
     def copy(self, file: BinaryIO) -> None:

@@ -14,9 +14,11 @@ import runpy
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +122,11 @@ def options(clips, tmp_path) -> list[str]:
     ]
 
 
+def some(cases: Iterable[Any], *quick: Any) -> list[Any]:
+    """All cases, of which only a few are in the suite and the others are tried by `make hostile`."""
+    return [case if case in quick else pytest.param(*case, marks=pytest.mark.slow) for case in cases]
+
+
 def network() -> torch.nn.Module:
     torch.manual_seed(0)
     return single_stream(tdcnet_nano(), "2d")
@@ -168,14 +175,19 @@ def test_payloads_bite(tmp_path, monkeypatch):
         assert canary.exists(), name
 
 
-@pytest.mark.parametrize("name", PAYLOADS)
+@pytest.mark.parametrize("name", some(zip(PAYLOADS), ("torch.hub.load",), ("numpy.load",), ("through this package",)))
 def test_a_checkpoint_builds_nothing_else(name, folder, canary, command, options):
     path = checkpoint(folder, record(PAYLOADS[name](folder, canary)))
     refused(command("train.py", "stage=eval", f"ckpt_path={path}", *options, cwd=folder), canary, "is refused: it asks")
 
 
-@pytest.mark.parametrize("place", ["fusion", "head.prior", "backbone_tdc.temporal_conv", "attention", "extra"])
-@pytest.mark.parametrize("stage", ["eval", "predict", "deploy"])
+PLACES = ["fusion", "head.prior", "backbone_tdc.temporal_conv", "attention", "extra"]
+
+
+@pytest.mark.parametrize(
+    ("place", "stage"),
+    some(product(PLACES, ["eval", "predict", "deploy"]), ("fusion", "predict"), ("head.prior", "deploy")),
+)
 def test_nor_in_a_part_of_its_network(place, stage, folder, canary, command, options, clips):
     payload = PAYLOADS["torch.hub.load"](folder, canary)
     if place == "backbone_tdc.temporal_conv":
@@ -208,7 +220,7 @@ OVERRIDES = [
 ]
 
 
-@pytest.mark.parametrize("override", OVERRIDES)
+@pytest.mark.parametrize("override", some(zip(OVERRIDES), (OVERRIDES[0],), (OVERRIDES[2],)))
 def test_a_stored_command_line_decides_nothing(override, folder, canary, command, options):
     payload = PAYLOADS["torch.hub.load"](folder, canary)
     text = "{" + ",".join(f"{k}: '{v}'" for k, v in payload.items()) + "}"
@@ -219,7 +231,9 @@ def test_a_stored_command_line_decides_nothing(override, folder, canary, command
     assert ended.status == 0 and not canary.exists(), ended.said
 
 
-@pytest.mark.parametrize("dataset", ["../../evil", "/evil", "evil", "${oc.env:HOME}", "../experiment/demo"])
+@pytest.mark.parametrize(
+    "dataset", some(zip(["../../evil", "/evil", "evil", "${oc.env:HOME}", "../experiment/demo"]), ("evil",))
+)
 def test_a_data_set_is_chosen_among_the_configs_there_are(dataset, folder, canary, command, options, clips):
     (folder / "evil.yaml").write_text(f"generate: {json.dumps(PAYLOADS['torch.hub.load'](folder, canary))}\n")
     path = checkpoint(folder, record(dataset=dataset, name="x"))
@@ -240,8 +254,9 @@ HIDDEN = {
 }
 
 
-@pytest.mark.parametrize("place", HIDDEN)
-@pytest.mark.parametrize("stage", ["eval", "train"])
+@pytest.mark.parametrize(
+    ("place", "stage"), some(product(HIDDEN, ["eval", "train"]), ("ema", "eval"), ("callbacks", "train"))
+)
 def test_nothing_else_in_a_checkpoint_is_built(place, stage, folder, canary, command, options):
     path = checkpoint(folder, record(), **HIDDEN[place](PAYLOADS["torch.hub.load"](folder, canary)))
     options = [o for o in options if not o.startswith("dataset.augment")]
@@ -251,8 +266,13 @@ def test_nothing_else_in_a_checkpoint_is_built(place, stage, folder, canary, com
     assert "Traceback" not in ended.said, ended.said
 
 
-@pytest.mark.parametrize("how", ["torch", "pickle", "zip of pickle", "legacy"])
-@pytest.mark.parametrize("stage", ["eval", "train", "compare", "official"])
+@pytest.mark.parametrize(
+    ("how", "stage"),
+    some(
+        product(["torch", "pickle", "legacy"], ["eval", "train", "compare", "official"]),
+        *[("torch", "eval"), ("torch", "train"), ("legacy", "official")],
+    ),
+)
 def test_a_pickle_is_refused_wherever_a_checkpoint_is_taken(how, stage, folder, canary, command, options):
     path = folder / "evil.ckpt"
     content = {"state_dict": {"model.x": Touch(canary)}, "tdcnet": Touch(canary)}
@@ -275,8 +295,16 @@ def test_a_pickle_is_refused_wherever_a_checkpoint_is_taken(how, stage, folder, 
     refused(ended, canary)
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "onnxruntime", "openvino"])
-@pytest.mark.parametrize("name", ["torch.hub.load", "numpy.load", "distutils.spawn", "through its layers"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    some(
+        product(
+            ["safetensors", "onnxruntime", "openvino"],
+            ["torch.hub.load", "numpy.load", "distutils.spawn", "through its layers"],
+        ),
+        ("safetensors", "torch.hub.load"),
+    ),
+)
 def test_an_exported_folder_builds_nothing_else(kind, name, folder, canary, command, options):
     export(folder, network(), Record(model=CLEAN))
     content = json.loads((folder / "config.json").read_text())
@@ -291,7 +319,7 @@ def test_an_exported_folder_builds_nothing_else(kind, name, folder, canary, comm
     refused(ended, canary)
 
 
-@pytest.mark.parametrize("kind", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("kind", some(zip(["onnxruntime", "openvino"]), ("onnxruntime",)))
 def test_a_stored_command_line_beside_a_graph_decides_nothing(kind, folder, canary, command, options):
     pytest.importorskip(kind)
     write_record(folder, Record(model=CLEAN))
@@ -327,8 +355,16 @@ def stranger_run(folder: Path, config: str) -> Path:
     return run
 
 
-@pytest.mark.parametrize("name", ["torch.hub.load", "numpy.load", "runpy.run_path", "through this package"])
-@pytest.mark.parametrize("place", ["module.metrics", "module.metrics.rule", "tag", "interpolation"])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    some(
+        product(
+            ["torch.hub.load", "numpy.load", "runpy.run_path", "through this package"],
+            ["module.metrics", "module.metrics.rule", "tag", "interpolation"],
+        ),
+        *[("torch.hub.load", "module.metrics.rule"), ("numpy.load", "tag"), ("torch.hub.load", "module.metrics")],
+    ),
+)
 def test_a_strangers_run_is_compared_without_building_anything(name, place, folder, canary, command):
     payload = PAYLOADS[name](folder, canary)
     config = json.loads(json.dumps(RUN_CONFIG))
