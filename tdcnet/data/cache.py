@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
-import json
 import logging
 import os
 import shutil
-import struct
 import threading
 import weakref
 import zlib
@@ -17,16 +14,17 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdcnet.data.errors import DataError
-from tdcnet.files import open_regular, replacing
+from tdcnet.data.frame_file import FrameFile, behind, head_of
+from tdcnet.data.frame_file import Notes as Notes  # for those who look for it here
+from tdcnet.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -68,21 +66,6 @@ def check_room(folder: Path, needed: int) -> None:
 # -- frames ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Notes:
-    """What is known of a recording beside its frames, once all have been decoded.
-
-    Attributes:
-        times: seconds from the first frame, float64 [N], growing; None if not known.
-        rate: frames a second; None if not known.
-        fault: what is wrong with the file though frames could be decoded, in words; empty if nothing is.
-    """
-
-    times: NDArray[np.float64] | None = None
-    rate: float | None = None
-    fault: str = ""
-
-
 class DecodedFrames(ABC):
     """The frames of a recording, decoded once and in order into a file, then read from it at random.
 
@@ -101,7 +84,7 @@ class DecodedFrames(ABC):
         self._name, self._count = name, count
         self._form: tuple[tuple[int, int], np.dtype[Any]] | None = None
         self._notes = Notes()
-        self._file: _Frames | None = None
+        self._file: FrameFile | None = None
         self._sums: NDArray[np.int64] = np.zeros(0, np.int64)
         self._checked: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
@@ -238,7 +221,7 @@ class DecodedFrames(ABC):
     def _open(self) -> bool:
         target = self.target()
         try:
-            file = _Frames(target)
+            file = FrameFile(target)
         except FileNotFoundError:
             return False
         except (ValueError, OSError, OverflowError) as error:
@@ -276,7 +259,7 @@ class DecodedFrames(ABC):
                 else:
                     if first is None:
                         first = image
-                        start = file.write(_head(image.dtype, (0, *image.shape)))
+                        start = file.write(head_of(image.dtype, (0, *image.shape)))
                     file.seek(start + len(sums) * image.nbytes)  # over a frame that is missing, if one is
                     if len(sums) % _CHECKED_EACH == 0:  # a header may promise less than comes
                         check_room(target.parent, _CHECKED_EACH * image.nbytes)
@@ -287,13 +270,13 @@ class DecodedFrames(ABC):
             if first is None:
                 self._undecoded(0)
                 raise OSError(errno.EIO, f"{self._name} could not be decoded a moment ago, now it can. Try again")
-            head = _head(first.dtype, (len(sums), *first.shape))
+            head = head_of(first.dtype, (len(sums), *first.shape))
             if len(head) != start:
                 raise RuntimeError(f"{target}: numpy's header grew from {start} to {len(head)} bytes")
             file.seek(0)
             file.write(head)
             file.seek(start + len(sums) * first.nbytes)
-            file.write(_behind(head, first.dtype, first.shape, self._state(), sums, notes))
+            file.write(behind(head, first.dtype, first.shape, self._state(), sums, notes))
 
 
 _opened: deque[weakref.ref[DecodedFrames]] = deque()
@@ -302,110 +285,6 @@ _told: set[Path] = set()  # files whose faults this process has told
 
 class _Stopped(Exception):
     pass
-
-
-# -- what stands behind the frames -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Behind:
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    offset: int
-    state: int
-    sums: NDArray[np.int64]
-    notes: Notes
-
-
-class _Frames:
-    """A file of decoded frames, open for reading.
-
-    Not a memory map: what has been read of one counts as the process's memory, and ends the process when the file is
-    cut meanwhile.
-
-    Raises:
-        OSError: if it cannot be opened.
-        ValueError: if anything but the frames differs from what was written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with open_regular(path) as file:
-            self.kept = _read_behind(file)
-            self._descriptor: int | None = os.dup(file.fileno())
-
-    def read(self, index: int) -> NDArray[Any] | None:
-        """A copy of a frame; None if it is not all there."""
-        assert self._descriptor is not None
-        frame = np.empty(self.kept.shape[1:], self.kept.dtype)
-        data = frame.reshape(-1).view(np.uint8).data
-        got = _read_at(self._descriptor, data, self.kept.offset + index * len(data))
-        return frame if got == len(data) else None
-
-    def __del__(self) -> None:
-        if (descriptor := getattr(self, "_descriptor", None)) is not None:
-            os.close(descriptor)
-
-
-_seeking = threading.Lock()
-
-
-def _read_at(descriptor: int, into: memoryview, offset: int) -> int:
-    """Reads bytes, leaving the place in the file alone where the system can: forked processes share it."""
-    if hasattr(os, "preadv"):
-        return os.preadv(descriptor, [into], offset)
-    with _seeking, open(descriptor, "rb", buffering=0, closefd=False) as file:
-        file.seek(offset)
-        return file.readinto(into) or 0
-
-
-_FOOT = struct.Struct("<Q32s8s")  # bytes before it that belong to it, SHA-256, mark
-_MARK = b"tdcnet 2"
-
-
-def _head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    # numpy pads the header so that the first axis can grow in place.
-    file = io.BytesIO()
-    descr = np.lib.format.dtype_to_descr(dtype)
-    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
-    return file.getvalue()
-
-
-def _behind(
-    head: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], state: int, sums: list[int], notes: Notes
-) -> bytes:
-    times = np.zeros(0) if notes.times is None else np.asarray(notes.times, np.float64)
-    said = {"dtype": dtype.str, "shape": [len(sums), *shape], "state": state, "rate": notes.rate, "fault": notes.fault}
-    content = json.dumps(said).encode() + b"\n" + np.array(sums, "<i8").tobytes() + times.astype("<f8").tobytes()
-    return content + _FOOT.pack(len(content), hashlib.sha256(head + content).digest(), _MARK)
-
-
-def _read_behind(file: BinaryIO) -> _Behind:
-    """Raises ValueError if anything but the frames differs from what was written."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _FOOT.size))
-    foot = file.read(_FOOT.size)
-    if len(foot) < _FOOT.size or not foot.endswith(_MARK):
-        raise ValueError("is damaged or of an older version")
-    length, digest, _ = _FOOT.unpack(foot)
-    begin = size - _FOOT.size - length
-    if begin < 0:
-        raise ValueError("is damaged")
-    file.seek(begin)
-    content = file.read(length)
-    line, _, rest = content.partition(b"\n")
-    file.seek(0)
-    head = file.read(10)
-    head += file.read(int.from_bytes(head[8:10], "little"))
-    if hashlib.sha256(head + content).digest() != digest:
-        raise ValueError("is damaged")
-    said = json.loads(line)  # as it was written, by its checksum
-    shape, dtype = tuple(said["shape"]), np.dtype(said["dtype"])
-    count = shape[0]
-    if head != _head(dtype, shape) or begin != len(head) + count * shape[1] * shape[2] * dtype.itemsize:
-        raise ValueError("is damaged")
-    sums, times = np.frombuffer(rest, "<i8", count), np.frombuffer(rest, "<f8", offset=8 * count)
-    notes = Notes(times if len(times) else None, said["rate"], said["fault"])
-    return _Behind(shape, dtype, len(head), said["state"], sums, notes)
 
 
 # -- many recordings ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,12 +26,12 @@ from tdcnet.data.frames import DecodedImages, ImageFiles, open_source
 from tdcnet.data.homographies import HomographyStore, align_sequences
 from tdcnet.data.intensity import data_range
 from tdcnet.data.loader import EpochLoader
+from tdcnet.data.notices import tell_scale, tell_times
 from tdcnet.data.sampling import Balance, EpochSampler
 from tdcnet.data.sequence import FrameSource, Sequence
 
 log = logging.getLogger(__name__)
 
-_LOOKED_AT = 20  # recordings whose size is looked at
 
 Align = Literal["ahead", "on_the_fly", "none"]
 Decode = Literal["ahead", "on_the_fly"]
@@ -222,9 +221,9 @@ class ClipDataModule(pl.LightningDataModule):
     def _dataset(
         self, split: str, size: tuple[int, int], augment: Augment | None, step: int = 1, offset: int = 0
     ) -> ClipDataset:
-        self._tell_times(self._read(split))
+        tell_times(self._read(split), self.num_frames, self.stride)
         if augment is None:
-            self._tell_scale(self._read(split), size)
+            tell_scale(str(self.name), self._read(split), size)
         dataset = ClipDataset(
             self._read(split),
             size,
@@ -257,48 +256,6 @@ class ClipDataModule(pl.LightningDataModule):
                 high,
                 where,
             )
-
-    def _tell_times(self, sequences: list[Sequence]) -> None:
-        uneven = [(s, times) for s in sequences if (times := s.uneven_times) is not None]
-        if uneven and self.num_frames > 1:
-            first, times = uneven[0]
-            steps = 1000 * np.diff(times)
-            log.warning(
-                "%d of %d recordings have no constant frame rate, such as %s (%.0f to %.0f ms from frame to frame): "
-                "clips take the frames nearest to every %.0f ms",
-                len(uneven),
-                len(sequences),
-                first.name,
-                steps.min(),
-                steps.max(),
-                self.stride * float(np.median(steps)),
-            )
-
-    def _tell_scale(self, sequences: list[Sequence], size: tuple[int, int]) -> None:
-        """Warns where whole frames are shrunk so far that small targets go; one frame of a recording tells for all."""
-        worst = (1.0, (0, 0))
-        for sequence in [s for s in sequences if len(s.indices)][:: max(1, len(sequences) // _LOOKED_AT)]:
-            with suppress(DataError):
-                height, width = sequence.frames.read(int(sequence.indices[0])).shape
-                worst = min(worst, (min(size[0] / height, size[1] / width), (height, width)))
-        scale, (height, width) = worst
-        if scale >= 0.5:
-            return
-        boxes = np.concatenate([box for s in sequences for box in s.boxes] or [np.zeros((0, 4), np.float32)])
-        side = float(np.median(np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)))) if len(boxes) else 8.0
-        log.warning(
-            "%s: frames of %dx%d are shrunk to %.2f of their size, %s of %.1f px to %.1f px, and may be lost. "
-            "dataset.size=[%d,%d] keeps them (more memory and time), or cut the frames to the part that matters",
-            self.name,
-            width,
-            height,
-            scale,
-            "the middle target" if len(boxes) else "a target",
-            side,
-            side * scale,
-            -(-height // 32) * 32,
-            -(-width // 32) * 32,
-        )
 
     def _without_stored(self, sequence: Sequence) -> Sequence:
         """The recording less the frames whose registered clip came with the data set."""
@@ -363,8 +320,8 @@ class ClipDataModule(pl.LightningDataModule):
         )
         if self.intensity_range is None:
             self._find_range([sequence], str(source))
-        self._tell_times([sequence])
-        self._tell_scale([sequence], self.size)
+        tell_times([sequence], self.num_frames, self.stride)
+        tell_scale(str(self.name), [sequence], self.size)
         dataset = ClipDataset(
             [sequence],
             self.size,

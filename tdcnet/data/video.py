@@ -341,8 +341,13 @@ def _grey(frame: VideoFrame, path: Path) -> NDArray[Any]:
 
 def _eight_bits(frame: VideoFrame) -> NDArray[Any]:
     # As OpenCV does it, to the bit.
-    colour = frame.reformat(format="bgr24", interpolation="BICUBIC").to_ndarray()
+    colour = _converted(frame, "bgr24")
     return cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
+
+
+def _converted(frame: VideoFrame, form: str) -> NDArray[Any]:
+    # In this thread: a worker process that is forked while FFmpeg has threads of its own waits for them for ever.
+    return frame.reformat(format=form, interpolation="BICUBIC", threads=1).to_ndarray()
 
 
 def _deep(frame: VideoFrame, path: Path) -> NDArray[Any]:
@@ -351,14 +356,14 @@ def _deep(frame: VideoFrame, path: Path) -> NDArray[Any]:
         raise DataError(f"{path}: has pixels of {name}; 8 to 16 bits are read. Convert it on a scale that you choose")
     if form.is_rgb:
         # Exact for 16 bits, and for fewer spread over them.
-        colour = frame.reformat(format="rgb48le", interpolation="BICUBIC").to_ndarray()
+        colour = _converted(frame, "rgb48le")
         return cv2.cvtColor(np.ascontiguousarray(colour, np.uint16), cv2.COLOR_RGB2GRAY)
     if name.startswith(("gray", "yuv")) and name.endswith(("le", "be")):
         plane = frame.planes[0]
         values = np.frombuffer(memoryview(plane), "<u2" if name.endswith("le") else ">u2")
         rows = values[: plane.line_size // 2 * frame.height].reshape(frame.height, plane.line_size // 2)
         return rows[:, : frame.width].astype(np.uint16)
-    return frame.reformat(format="gray16le", interpolation="BICUBIC").to_ndarray()
+    return _converted(frame, "gray16le")
 
 
 def _orientation(frame: VideoFrame) -> int:

@@ -58,6 +58,7 @@ def test_video_and_times_are_those_of_the_source(tmp_path: Path, rate: Fraction)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=rate)
         stream.width, stream.height, stream.pix_fmt = 51, 33, "gray"
+        stream.codec_context.thread_count = 1  # other tests fork
         for i in range(6):
             image = np.full((33, 51), 10 * i, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="gray")))

@@ -50,6 +50,7 @@ def write(
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = W, H, fmt
+        stream.codec_context.thread_count = 1  # other tests fork
         stream.codec_context.gop_size = 4 if codec == "mpeg4" else 1
         if times is not None:
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
@@ -57,7 +58,7 @@ def write(
             pixels = image(i)
             native = fmt in ("gray10le", "gray12le", "gray14le")
             source = fmt if native else "gray16le" if pixels.dtype == np.uint16 else "gray"
-            frame = av.VideoFrame.from_ndarray(pixels, format=source).reformat(format=fmt)
+            frame = av.VideoFrame.from_ndarray(pixels, format=source).reformat(format=fmt, threads=1)
             if times is not None:
                 frame.pts, frame.time_base = times[i], Fraction(1, 1000)
             container.mux(stream.encode(frame))
@@ -99,6 +100,17 @@ def test_opening_a_known_video_reads_the_cache_only(tmp_path: Path, monkeypatch:
     assert (len(again), again.form, again.rate, again.fault) == (12, form, first.rate, "")
     assert np.array_equal(again.times, first.times)
     assert np.array_equal(again.read(11), word(11))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="tells threads on Linux only")
+def test_no_thread_is_left_that_a_forked_worker_would_wait_for(tmp_path: Path) -> None:
+    paths = [write(tmp_path / "a.mkv", fmt="gbrp16le", image=word), write(tmp_path / "b.mp4", "mpeg4", "yuv420p")]
+    before = len(os.listdir("/proc/self/task"))
+    for path in paths:
+        with video._opened(path) as (container, stream):
+            frames = [frame for packet in container.demux(stream) for frame in packet.decode()]
+            assert len([video._grey(frame, path) for frame in frames]) == 12
+            assert len(os.listdir("/proc/self/task")) == before
 
 
 @pytest.mark.parametrize(
@@ -227,6 +239,7 @@ def test_odd_sizes(tmp_path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=30)
         stream.width, stream.height, stream.pix_fmt = 51, 33, "gray16le"
+        stream.codec_context.thread_count = 1
         container.mux(stream.encode(av.VideoFrame.from_ndarray(word(0)[:33, :51].copy(), format="gray16le")))
         container.mux(stream.encode())
     assert np.array_equal(frames_of(path).read(0), word(0)[:33, :51])

@@ -174,6 +174,7 @@ def test_16_bit_video_becomes_16_bit_png(tmp_path):
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         stream = container.add_stream("ffv1", rate=30)
         stream.width, stream.height, stream.pix_fmt = 40, 32, "gray16le"
+        stream.codec_context.thread_count = 1  # other tests fork
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray16le")))
         container.mux(stream.encode())
