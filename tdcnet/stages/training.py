@@ -27,6 +27,8 @@ from tdcnet.stages.parts import Results, build, build_trainer, report, set_weigh
 
 log = logging.getLogger(__name__)
 
+BACKBONES = ("backbone_2d", "backbone_3d")
+"""Frozen in the last step of a staged training."""
 Resumed = tuple[Path, dict[str, Any]] | None
 """The checkpoint that a training goes on from, and what it holds."""
 
@@ -37,8 +39,10 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     resumed = None if cfg.ckpt_path is None else whole_checkpoint(cfg.ckpt_path, rank_zero_only(log.warning))
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     parts = build(cfg, overrides)
-    if cfg.stage.get("staged"):
+    if cfg.stage.get("staged") and resumed is None:
         _pretrain_backbones(cfg, parts["module"], parts["datamodule"])
+    elif cfg.stage.get("staged"):  # that is done, and in the checkpoint
+        parts["module"].freeze_part(*BACKBONES)
     trainer = build_trainer(cfg)
     parts["trainer"] = trainer
     if parts["module"].freeze_parts:
@@ -86,7 +90,7 @@ def _pretrain_backbones(cfg: DictConfig, module: DetectionModule, datamodule: Cl
         if best:
             set_weights(alone, read_weights(best), best)
         getattr(model, f"backbone_{stream}").load_state_dict(getattr(alone.model, f"backbone_{stream}").state_dict())
-    module.freeze_part("backbone_2d", "backbone_3d")
+    module.freeze_part(*BACKBONES)
 
 
 def fit(trainer: pl.Trainer, module: DetectionModule, datamodule: ClipDataModule, resumed: Resumed = None) -> None:

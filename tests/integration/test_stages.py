@@ -134,7 +134,14 @@ def test_groups_switch_freely(run, group):
 
 def test_staged_training_freezes_both_backbones(run):
     _, parts = run("stage.staged=true")
+    last = Path(parts["ckpt_path"]).with_name("last.ckpt")
+    _, on = run(
+        "stage.staged=true", "trainer.max_epochs=2", f"ckpt_path={last}", "paths.output_dir=" + str(last.parent)
+    )
+    assert on["trainer"].global_step == 4 and not (last.parent / "stage_2d").exists(), "the last step goes on alone"
     model = parts["module"].model
+    for name, value in on["module"].model.backbone_3d.state_dict().items():
+        assert torch.equal(value, model.backbone_3d.state_dict()[name])
     for part in (model.backbone_2d, model.backbone_3d):
         assert not any(p.requires_grad for p in part.parameters())
     tracked = [m.num_batches_tracked for m in model.backbone_2d.modules() if hasattr(m, "num_batches_tracked")]
