@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ from numpy.typing import NDArray
 from tdcnet.data.cache import DecodedFrames, cache_file, cache_name
 from tdcnet.data.cache import default_cache_dir as default_cache_dir  # for those who look for it here
 from tdcnet.data.errors import DataError
+from tdcnet.data.folders import in_order
+from tdcnet.data.names import natural_key, numbers
 from tdcnet.data.sequence import FrameSource
 
 IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -37,22 +37,21 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 
 def natural_sort(paths: Iterable[Path]) -> list[Path]:
     """Sorts by the numbers in the file stems as numbers, so that ``2.png`` comes before ``10.png``."""
-    return sorted(paths, key=lambda path: (_natural_key(path.stem), path.name))
+    return sorted(paths, key=lambda path: (natural_key(path.stem), path.name))
 
 
 def frame_numbers(paths: Iterable[Path]) -> NDArray[np.int64]:
-    """The number of each frame: the last run of digits in its stem, with or without leading zeros.
+    """The number of each frame of one recording, told by the names of all, see :mod:`tdcnet.data.names`.
 
     Raises:
-        DataError: if a stem has no digits.
+        DataError: if a name tells no number.
     """
-    numbers = []
-    for path in paths:
-        digits = re.findall(r"\d+", path.stem)
-        if not digits:
-            raise DataError(f"{path}: expected a frame number in the name, such as 00000012.png. Rename or remove it")
-        numbers.append(int(digits[-1]))
-    return np.array(numbers, dtype=np.int64)
+    paths = list(paths)
+    found = numbers([path.name for path in paths])
+    if None in found:
+        path = paths[found.index(None)]
+        raise DataError(f"{path}: expected a frame number in the name, such as 00000012.png. Rename or remove it")
+    return np.array(found, dtype=np.int64)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -66,11 +65,6 @@ def list_images(folder: Path) -> list[Path]:
     return natural_sort(
         folder / name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
     )
-
-
-def _natural_key(stem: str) -> tuple[str | int, ...]:
-    # re.split with a group alternates text and digits, so equal positions always hold equal types.
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", stem)))
 
 
 # -- images ------------------------------------------------------------------------------------------------------------
@@ -319,7 +313,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
 
 
 def open_source(path: Path | str, cache_dir: Path | None = None) -> FrameSource:
-    """A folder of images, in natural order of their names, or a video file.
+    """A folder of images, in the order that their names tell, or a video file.
 
     Raises:
         DataError: if it is neither; the message lists what is accepted.
@@ -337,9 +331,4 @@ def open_source(path: Path | str, cache_dir: Path | None = None) -> FrameSource:
     paths = list_images(path)
     if not paths:
         raise DataError(f"{path}: holds no image. {accepted}")
-    for before, after in pairwise(paths):
-        if _natural_key(before.stem) == _natural_key(after.stem):
-            raise DataError(
-                f"{path}: {before.name} and {after.name} are the same frame number. Leave one of them in the folder"
-            )
-    return ImageFiles(paths)
+    return ImageFiles(in_order(paths))

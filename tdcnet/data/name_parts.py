@@ -70,10 +70,11 @@ def microseconds(text: str) -> int | None:
     """A time in us: seconds (1.25), a count of seconds, ms, us or ns since 1970, or 20240131_123059_123; else None."""
     text = text.strip()
     if match := _OF_TIME.fullmatch(text):
+        moment: datetime | None
         try:
             moment = datetime(*(int(part) for part in match.groups()[:6]))  # type: ignore[arg-type]
         except ValueError:
-            moment = None  # type: ignore[assignment]
+            moment = None
         if moment is not None:
             fraction = int((match[7] or "").ljust(6, "0")[:6] or 0)
             return (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1) + fraction
@@ -200,10 +201,12 @@ def _split(parts: list[Part]) -> list[Part]:
 
 @lru_cache(1 << 16)
 def _pieces(word: str) -> tuple[Part, ...]:
-    # Longer ones do not fit into a number, and no camera counts so far.
-    return tuple(
-        Part("number" if piece.isdecimal() and len(piece) <= 19 else "text", piece) for piece in _RUNS.findall(word)
-    )
+    return tuple(Part("number" if _fits(piece) else "text", piece) for piece in _RUNS.findall(word))
+
+
+def _fits(piece: str) -> bool:
+    # No camera counts further than fits into 63 bits, but ns since 1970 take 19 digits.
+    return piece.isdecimal() and len(piece) <= (19 if piece[0] == "1" else 18)
 
 
 def _form(parts: list[Part]) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ Key = tuple[str, str]
 """A recording: the folder of its frames, and what their names share."""
 
 REMEDY = "say how to read such names with dataset.names, such as '(?P<recording>.*)_(?P<frame>[0-9]+)'"
+NAMELESS = "\0"
+"""Stands for what names of frames share that share nothing, see :func:`ordered`."""
 REGULAR = 0.8
 """Share of equal steps from which on they are the distance of a recording's frames, and others are gaps."""
 
@@ -74,15 +76,16 @@ def given() -> NamePattern | None:
     return _pattern.get()
 
 
-def places(names: Iterable[str]) -> dict[str, Place | None]:
+def places(names: Iterable[str], stepped: bool = True) -> dict[str, Place | None]:
     """Recording and number of each frame; frames of different folders are of different recordings.
 
     Args:
         names: paths with ``/``. Give all there are, of both sides of a split too: the more, the surer.
+        stepped: numbers grow by one from frame to frame, whatever the names count in, and where no name of a folder
+            tells one, each is a recording of its own. Else numbers are as in the names, times in us, or None.
 
     Returns:
-        By name. None for one that tells no number while others of its folder do. Where none does, each is a recording
-        of its own.
+        By name; None for one that tells no number.
 
     Raises:
         DataError: if the pattern in force takes too long.
@@ -90,7 +93,7 @@ def places(names: Iterable[str]) -> dict[str, Place | None]:
     names = list(dict.fromkeys(names))
     pattern = given()
     if pattern is not None:
-        return _by_pattern(names, pattern)
+        return _by_pattern(names, pattern, stepped)
     folders: dict[str, list[tuple[str, str]]] = {}
     # As text: path objects would take half the time of reading a large file.
     for name in names:
@@ -98,15 +101,14 @@ def places(names: Iterable[str]) -> dict[str, Place | None]:
         folders.setdefault(folder, []).append((name, posixpath.splitext(base)[0]))
     found: dict[str, Place | None] = {}
     for folder, each in folders.items():
-        found |= _of_folder(folder, each)
+        found |= _of_folder(folder, each, stepped)
     return {name: found[name] for name in names}
 
 
 def numbers(names: list[str]) -> list[int | None]:
-    """The number of each frame of one recording, whatever else its name says; None where it tells none."""
-    found = places(names)
-    lone = len(names) > 1 and len({p.key for p in found.values() if p is not None}) == len(names)
-    return [None if (place := found[name]) is None or (lone and given() is None) else place.number for name in names]
+    """The number in the name of each frame of one recording, whatever else it says; None where it tells none."""
+    found = places(names, stepped=False)
+    return [None if (place := found[name]) is None else place.number for name in names]
 
 
 def ordered(paths: Iterable[Path]) -> dict[Key, list[tuple[int, Path]]]:
@@ -121,9 +123,10 @@ def ordered(paths: Iterable[Path]) -> dict[Key, list[tuple[int, Path]]]:
             nameless.append(path)
         else:
             recordings.setdefault(place.key, []).append((place.number, path))
-    recordings = {key: sorted(recordings[key], key=lambda each: each[0]) for key in sorted(recordings)}
+    by_name = sorted(recordings, key=lambda key: (natural_key(key[1]), key))
+    recordings = {key: sorted(recordings[key], key=lambda each: each[0]) for key in by_name}
     if nameless:
-        recordings["", "\0"] = [(2 * at, path) for at, path in enumerate(nameless)]
+        recordings["", NAMELESS] = [(2 * at, path) for at, path in enumerate(nameless)]
     return recordings
 
 
@@ -161,7 +164,7 @@ def _shown(key: Key) -> str:
 # -- by a pattern ------------------------------------------------------------------------------------------------------
 
 
-def _by_pattern(names: list[str], pattern: NamePattern) -> dict[str, Place | None]:
+def _by_pattern(names: list[str], pattern: NamePattern, stepped: bool) -> dict[str, Place | None]:
     found: dict[str, Place | None] = {}
     times: dict[Key, list[tuple[str, int]]] = {}
     for name, match in zip(names, pattern.match(names), strict=True):
@@ -180,16 +183,16 @@ def _by_pattern(names: list[str], pattern: NamePattern) -> dict[str, Place | Non
             len(names),
             ", ".join(printable(name) for name in missed[:3]),
         )
-    for key, each in times.items():
-        stepped = _steps([number for _, number in each], pattern.by_time)
-        found |= {name: Place(key, number) for (name, _), number in zip(each, stepped, strict=True)}
+    for key, each in times.items() if stepped else ():
+        steps = _steps([number for _, number in each], pattern.by_time)
+        found |= {name: Place(key, number) for (name, _), number in zip(each, steps, strict=True)}
     return found
 
 
 # -- by what all names tell --------------------------------------------------------------------------------------------
 
 
-def _of_folder(folder: str, names: list[tuple[str, str]]) -> dict[str, Place | None]:
+def _of_folder(folder: str, names: list[tuple[str, str]], stepped: bool) -> dict[str, Place | None]:
     """Places of names (each with its stem) of one folder."""
     read = name_parts.read([stem for _, stem in names])
     numbered: dict[str, list[tuple[str, int]]] = {}
@@ -202,11 +205,12 @@ def _of_folder(folder: str, names: list[tuple[str, str]]) -> dict[str, Place | N
             numbered.setdefault(each.recording, []).append((name, each.number))
             if each.is_time:
                 by_time.add(each.recording)
-    if not numbered:
+    if not numbered and stepped:
         return {name: Place((folder, stem), 0) for name, stem in names}
     for recording, frames in numbered.items():
-        stepped = _steps([number for _, number in frames], recording in by_time)
-        found |= {name: Place((folder, recording), number) for (name, _), number in zip(frames, stepped, strict=True)}
+        steps = [number for _, number in frames]
+        steps = _steps(steps, recording in by_time) if stepped else steps
+        found |= {name: Place((folder, recording), number) for (name, _), number in zip(frames, steps, strict=True)}
     return found
 
 
@@ -217,17 +221,16 @@ def _steps(values: list[int], by_time: bool) -> list[int]:
     """
     each = sorted(set(values))
     steps = [after - before for before, after in pairwise(each)]
-    if len(steps) < 3:
-        # Of two times one cannot tell what is missing between them.
-        return [each.index(value) for value in values] if by_time and len(each) < 3 else values
     if by_time:
+        if len(steps) < 2:  # one cannot tell what is missing between two times
+            return [each.index(value) for value in values]
         middle = sorted(steps)[len(steps) // 2]
         at, number = {each[0]: 0}, 0
         for value, step in zip(each[1:], steps, strict=True):
             number += 1 if step <= 1.5 * middle else max(2, round(step / middle))
             at[value] = number
         return [at[value] for value in values]
-    step, times = Counter(steps).most_common(1)[0]
+    step, times = Counter(steps).most_common(1)[0] if len(steps) >= 3 else (1, 0)
     if step > 1 and times >= REGULAR * len(steps) and all(value % step == each[0] % step for value in each):
         return [value // step for value in values]
     return values
