@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tdcnet.data import names
 from tdcnet.data.errors import DataError
 from tdcnet.data.names import Key
-from tdcnet.data.safe_names import recording_word, safe_names
+from tdcnet.data.safe_names import recording_word, safe_name, safe_names
 from tdcnet.data.sequence import FrameSource, Sequence
+from tdcnet.data.walks import walk
 from tdcnet.files import printable
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,25 @@ def recordings(folder: Path, paths: list[Path]) -> list[tuple[str, list[Path], N
         log.info("%s: holds %d recordings, which are looked at one by one", folder, len(found))
     unique = safe_names(name for name, _, _ in found)
     return [(name, frames, starts) for name, (_, frames, starts) in zip(unique, found, strict=True)]
+
+
+def sources(path: Path, cache_dir: Path | None = None) -> list[Sequence]:
+    """The recordings of a video or of a folder of images, or of folders of images in it, without boxes.
+
+    Raises:
+        DataError: if there are none, or two images of a recording have one number.
+    """
+    from tdcnet.data.frames import ImageFiles, list_images, open_source  # these know this module, too
+
+    images = []
+    if path.is_dir():
+        images = list_images(path)
+        if not images:
+            folders = sorted({file.parent for file in walk(path)}, key=lambda each: names.natural_key(str(each)))
+            images = [image for folder in folders for image in list_images(folder)]
+    if not images:
+        return [unlabelled(safe_name(path.stem or path.resolve().stem), open_source(path, cache_dir))]
+    return [unlabelled(name, ImageFiles(frames), starts) for name, frames, starts in recordings(path, images)]
 
 
 def unlabelled(name: str, frames: FrameSource, segment_start: NDArray[np.int64] | None = None) -> Sequence:

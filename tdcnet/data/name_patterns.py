@@ -45,6 +45,7 @@ class NamePattern:
         by_time: whether it finds times.
         of_paths: whether folders are a part of what it looks at.
         names_recording: whether it has the group ``recording``.
+        asked: whether it has been used.
 
     Raises:
         ValueError: if it is no such expression.
@@ -70,6 +71,7 @@ class NamePattern:
             raise ValueError(
                 f"dataset.names={printable(text)} must have one of the named groups frame and time, {example}"
             )
+        self.asked = False
         self.by_time, self.names_recording = "time" in groups, "recording" in groups
         self.of_paths = "/" in text
 
@@ -82,6 +84,7 @@ class NamePattern:
         Raises:
             DataError: if it takes too long.
         """
+        self.asked = True
         if not names:
             return []
         seconds = bound(MOST_SECONDS)

@@ -12,7 +12,7 @@ import logging
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Key = tuple[str, str]
 """A recording: the folder of its frames, and what their names share."""
 
-REMEDY = "say how to read such names with dataset.names, such as '(?P<recording>.*)_(?P<frame>[0-9]+)'"
+REMEDY = """say how to read their names, such as "dataset.names='(?P<recording>.*)_(?P<frame>[0-9]+)'\""""
 NAMELESS = "\0"
 """Stands for what names of frames share that share nothing, see :func:`ordered`."""
 REGULAR = 0.8
@@ -142,25 +142,6 @@ def natural_key(stem: str) -> tuple[str | int, ...]:
     return tuple(int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]{1,4000})", stem)))
 
 
-def examples(found: Mapping[str, Place | None], most: int = 4) -> list[str]:
-    """Lines ``name -> recording, frame`` of a few frames, of as many recordings as can be."""
-    chosen: dict[object, list[tuple[str, Place | None]]] = {}
-    for name, place in found.items():
-        chosen.setdefault(None if place is None else place.key, []).append((name, place))
-    lines: list[str] = []
-    for at in range(most):
-        for each in list(chosen.values())[:most]:
-            if at < len(each) and len(lines) < most:
-                name, place = each[at]
-                told = "tells no frame" if place is None else f"recording {_shown(place.key)}, frame {place.number}"
-                lines.append(f"{printable(name)} -> {told}")
-    return lines
-
-
-def _shown(key: Key) -> str:
-    return printable("/".join(part for part in key if part) or "(the folder)")
-
-
 # -- by a pattern ------------------------------------------------------------------------------------------------------
 
 
@@ -241,7 +222,6 @@ __all__ = [
     "Key",
     "NamePattern",
     "Place",
-    "examples",
     "given",
     "naming",
     "natural_key",

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import replace
+
+from tdcnet.data.sequence import Sequence
+from tdcnet.files import printable
+
+log = logging.getLogger(__name__)
 
 LONGEST = 120
 """Letters of a name, and bytes: file systems allow 255 bytes, and endings and hashes come on top."""
@@ -50,3 +57,18 @@ def safe_names(names: Iterable[str]) -> list[str]:
         taken.add(unique.casefold())
         found.append(unique)
     return found
+
+
+def named_safely(sequences: list[Sequence]) -> list[Sequence]:
+    """The sequences, with names that files can have; told where one had another."""
+    names = safe_names(sequence.name for sequence in sequences)
+    changed = [(s.name, name) for s, name in zip(sequences, names, strict=True) if s.name != name]
+    if not changed:
+        return sequences
+    log.warning(
+        "%d recordings have names that files cannot have; %.80s is called %s here",
+        len(changed),
+        printable(changed[0][0]),
+        changed[0][1],
+    )
+    return [replace(sequence, name=name) for sequence, name in zip(sequences, names, strict=True)]
