@@ -31,7 +31,7 @@ from tdcnet.data.formats.arguments import add_arguments, add_group, add_names, e
 from tdcnet.data.frames import ImageFiles
 from tdcnet.data.inspection import Leak, Survey, Target, leaks, survey
 from tdcnet.data.lone_frames import MOST_LONE
-from tdcnet.data.names import naming
+from tdcnet.data.names import naming, numbers
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.targets import SIZE_BINS, size_bin
 from tdcnet.drawing import contact_sheet, draw_boxes, write_png
@@ -128,9 +128,11 @@ def show_names(sequences: dict[str, list[Sequence]], most: int = 6) -> None:
     for split, every in sequences.items():
         chosen = [each for each in every if isinstance(each.frames, ImageFiles)]
         for each in chosen[:: max(1, len(chosen) // (most // 2))][: most // 2]:
+            names = [Path(each.frames.where(at)).name for at in range(len(each))]
+            found = numbers(names)
             for at in sorted({0, len(each) - 1}):
-                name = printable(Path(each.frames.where(at)).name)
-                lines.append(f"{split}: {name} -> recording {printable(each.name)}, frame {at + 1} of {len(each)}")
+                frame = f"frame {'?' if found[at] is None else found[at]} ({at + 1} of {len(each)})"
+                lines.append(f"{split}: {printable(names[at])} -> recording {printable(each.name)}, {frame}")
             if cuts := int((each.segment_start == np.arange(len(each))).sum()) - 1:
                 lines.append(f"  no clip reaches over {cuts} places between them, where frames are missing")
         if (lone := sum(len(each) == 1 for each in chosen)) > MOST_LONE * len(every):
@@ -246,7 +248,8 @@ def check(given: argparse.Namespace) -> None:
     for split in given.splits:
         with naming(given.names):
             sequences[split] = reader(given.format).read(given.root, split, problems=problems[split], **options)
-    show_names(sequences)
+    with naming(given.names):
+        show_names(sequences)
     surveys: dict[str, list[Survey]] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     for split, every in sequences.items():
