@@ -50,6 +50,7 @@ SCHEMES = {
     "few frames, many recordings": lambda r, t: f"{r:03d}_{t}.png",
     "time of day": lambda r, t: f"cam{r}_20240131_1230{t // 10:02d}_{t % 10 * 100 + 7:03d}.png",
     "iso time": lambda r, t: f"cam{r}_2024-01-31T12-30-{t // 10:02d}.{t % 10 * 100000:06d}Z.png",
+    "time to the second": lambda r, t: f"cam{r}_20240131_12{58 + (50 + t) // 60}{(50 + t) % 60:02d}.png",
     "start and counter": lambda r, t: f"20240131_1230{r:02d}_{t:04d}.png",
     "start and short counter": lambda r, t: f"2024-01-3{r % 2}_12-30-{r:02d}_{t:03d}.png",
     "milliseconds": lambda r, t: f"cam{r}_{1706704259123 + 40 * t + t % 3}.png",
