@@ -27,12 +27,15 @@ from rich.table import Table
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments, add_group, exit_status, recording_of
+from tdcnet.data.formats.arguments import add_arguments, add_group, add_names, exit_status, recording_of
+from tdcnet.data.frames import ImageFiles
 from tdcnet.data.inspection import Leak, Survey, Target, leaks, survey
+from tdcnet.data.lone_frames import MOST_LONE
+from tdcnet.data.names import naming, numbers
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.targets import SIZE_BINS, size_bin
 from tdcnet.drawing import contact_sheet, draw_boxes, write_png
-from tdcnet.files import write_atomically
+from tdcnet.files import printable, write_atomically
 from tdcnet.results import write_json
 
 CUT = 64
@@ -47,6 +50,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--splits", nargs="+", default=list(common.SPLITS), help="train and val by default; some sets have more"
     )
     add_group(parser)
+    add_names(parser)
     parser.add_argument("--step", type=int, default=1, help="look at every n-th frame (%(default)s)")
     parser.add_argument(
         "--likeness", type=float, default=0.9, help="correlation from which on frames are near-duplicates (%(default)s)"
@@ -116,6 +120,26 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return "  ".join(map(str, value)) or "-"
     return "-" if value is None else str(value)
+
+
+def show_names(sequences: dict[str, list[Sequence]], most: int = 6) -> None:
+    """Prints of a few frames what recording and frame their names were taken for."""
+    lines = []
+    for split, every in sequences.items():
+        chosen = [each for each in every if isinstance(each.frames, ImageFiles)]
+        for each in chosen[:: max(1, len(chosen) // (most // 2))][: most // 2]:
+            names = [Path(each.frames.where(at)).name for at in range(len(each))]
+            found = numbers(names)
+            for at in sorted({0, len(each) - 1}):
+                frame = f"frame {'?' if found[at] is None else found[at]} ({at + 1} of {len(each)})"
+                lines.append(f"{split}: {printable(names[at])} -> recording {printable(each.name)}, {frame}")
+            if cuts := int((each.segment_start == np.arange(len(each))).sum()) - 1:
+                lines.append(f"  no clip reaches over {cuts} places between them, where frames are missing")
+        if (lone := sum(len(each) == 1 for each in chosen)) > MOST_LONE * len(every):
+            lines.append(f"{split}: {lone} of {len(every)} recordings have one frame only; clips of theirs do not move")
+    if lines:
+        print("names of frames, and what they are taken for (--names REGEX says it otherwise):")
+        print("\n".join(f"  {line}" for line in lines))
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------
@@ -222,7 +246,10 @@ def check(given: argparse.Namespace) -> None:
     sequences: dict[str, list[Sequence]] = {}
     problems = {split: Problems(given.on_bad_frame) for split in given.splits}
     for split in given.splits:
-        sequences[split] = reader(given.format).read(given.root, split, problems=problems[split], **options)
+        with naming(given.names):
+            sequences[split] = reader(given.format).read(given.root, split, problems=problems[split], **options)
+    with naming(given.names):
+        show_names(sequences)
     surveys: dict[str, list[Survey]] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     for split, every in sequences.items():

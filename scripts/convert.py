@@ -27,8 +27,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments, exit_status
+from tdcnet.data.formats.arguments import add_arguments, add_names, exit_status
 from tdcnet.data.frames import ImageFiles
+from tdcnet.data.names import naming
 from tdcnet.data.sequence import Sequence
 from tdcnet.files import replacing
 
@@ -40,6 +41,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, metavar="OUT", help="folder to write")
     add_arguments(parser, on_bad_frame="error")
+    add_names(parser)
     parser.add_argument(
         "--splits", nargs="+", choices=common.SPLITS, default=list(common.SPLITS), help="both by default"
     )
@@ -203,7 +205,8 @@ def convert(given: argparse.Namespace) -> None:
     sides = {split: module.read(given.root, split, problems=problems, **options) for split in given.splits}
     names = getattr(module, "class_names", None)
     classes = names(given.root, **options) if names is not None else module.CLASSES
-    _mark(given.output, {"format": given.format, "root": str(given.root.resolve()), "options": options})
+    source = {"format": given.format, "root": str(given.root.resolve()), "options": options}
+    _mark(given.output, source | ({"names": given.names.text} if given.names is not None else {}))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     for split, sequences in sides.items():
         writer = Writer(classes)
@@ -239,7 +242,9 @@ def _mark(output: Path, source: dict[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Converts; returns the exit status."""
-    return exit_status(partial(convert, parse_arguments(arguments)), "stopped; the same command goes on from here")
+    given = parse_arguments(arguments)
+    with naming(given.names):
+        return exit_status(partial(convert, given), "stopped; the same command goes on from here")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from rich.table import Table
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments, add_group, exit_status, recording_of
+from tdcnet.data.formats.arguments import add_arguments, add_group, add_names, exit_status, recording_of
 from tdcnet.data.frames import natural_sort
+from tdcnet.data.names import naming
 from tdcnet.data.sequence import Sequence
 from tdcnet.files import replacing
 
@@ -46,6 +47,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--val", type=_fraction, default=0.2, help="share of the frames to validate on (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (%(default)s)")
     add_group(parser)
+    add_names(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     return parser.parse_args(arguments)
 
@@ -165,7 +167,9 @@ def split(given: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Writes the split; returns the exit status."""
-    return exit_status(partial(split, parse_arguments(arguments)))
+    given = parse_arguments(arguments)
+    with naming(given.names):
+        return exit_status(partial(split, given))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,16 @@ from tdcnet.data.augment import Augment
 from tdcnet.data.cache import decode_ahead
 from tdcnet.data.clips import ClipDataset, collate, stored_alignment, thin
 from tdcnet.data.errors import DataError, Policy, Problems
-from tdcnet.data.frames import DecodedImages, ImageFiles, open_source
+from tdcnet.data.folders import sources
+from tdcnet.data.frames import DecodedImages, ImageFiles
 from tdcnet.data.homographies import HomographyStore, align_sequences
 from tdcnet.data.intensity import data_range
 from tdcnet.data.loader import EpochLoader
+from tdcnet.data.lone_frames import Lone, check_lone
+from tdcnet.data.name_patterns import NamePattern
+from tdcnet.data.names import naming
 from tdcnet.data.notices import tell_scale, tell_times
+from tdcnet.data.safe_names import named_safely
 from tdcnet.data.sampling import Balance, EpochSampler
 from tdcnet.data.sequence import FrameSource, Sequence
 
@@ -77,6 +82,10 @@ class ClipDataModule(pl.LightningDataModule):
         val_split: name of the split for validation, test and prediction.
         generate: called before the data is read, where it can be made (the synthetic clips).
         name: of the data set; None for that of its folder.
+        names: regular expression that finds recording and frame in the names of frames, see
+            :class:`~tdcnet.data.name_patterns.NamePattern`; None goes by what the names of a folder tell together.
+        one_frame_recordings: ``"error"`` stops a training on clips of several frames if more than a tenth of the
+            recordings have only one, ``"allow"`` goes on.
 
     Attributes:
         intensity_range: the range in use, as given or, after ``setup``, as found; None where images have 8 bits.
@@ -85,7 +94,7 @@ class ClipDataModule(pl.LightningDataModule):
 
     Raises:
         ValueError: if ``align`` or ``decode`` is unknown, ``align="ahead"`` lacks a folder, or ``on_bad_frame`` is
-            unknown.
+            unknown; if ``names`` is no such expression.
     """
 
     def __init__(
@@ -120,9 +129,15 @@ class ClipDataModule(pl.LightningDataModule):
         generate: Callable[[], Any] | None = None,
         name: str | None = None,
         decode: Decode = "on_the_fly",
+        names: str | None = None,
+        one_frame_recordings: Lone = "error",
     ) -> None:
         super().__init__()
-        for option, value, allowed in (("align", align, get_args(Align)), ("decode", decode, get_args(Decode))):
+        for option, value, allowed in (
+            ("align", align, get_args(Align)),
+            ("decode", decode, get_args(Decode)),
+            ("one_frame_recordings", one_frame_recordings, get_args(Lone)),
+        ):
             if value not in allowed:
                 raise ValueError(f"{option} is {value!r}; allowed are {', '.join(allowed)}")
         if align == "ahead" and homography_dir is None:
@@ -139,6 +154,8 @@ class ClipDataModule(pl.LightningDataModule):
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         self.intensity_range = None if intensity_range is None else (intensity_range[0], intensity_range[1])
         self.classes, self.on_bad_frame = tuple(classes), on_bad_frame
+        self.names = None if names is None else NamePattern(names)
+        self.one_frame_recordings = one_frame_recordings
         self.generate, self.name = generate, name or self.root.name
         self.samples_per_epoch, self.balance = samples_per_epoch, balance
         self.train_step, self.val_step, self.val_offset = train_step, val_step, val_offset
@@ -187,7 +204,13 @@ class ClipDataModule(pl.LightningDataModule):
     def _read(self, split: str) -> list[Sequence]:
         if split not in self._sequences:
             problems = Problems(self.on_bad_frame)
-            sequences = self.read(self.root, split, problems=problems, cache_dir=self.cache_dir)
+            with naming(self.names):
+                sequences = self.read(self.root, split, problems=problems, cache_dir=self.cache_dir)
+            if self.names is not None and not self.names.asked:
+                log.warning(
+                    "%s: dataset.names is not used: this data set tells recordings and frames itself", self.root
+                )
+            sequences = named_safely(sequences)
             if problems.found:
                 first = "".join(f"\n  {message}" for message in problems.found[:3])
                 log.warning("%s, %s: left out %d bad entries, such as%s", self.root, split, len(problems.found), first)
@@ -199,6 +222,8 @@ class ClipDataModule(pl.LightningDataModule):
                     "folder is the data set's own root and that its split files name what is there"
                 )
             log.info("%s, %s: %d sequences, %d frames", self.root, split, len(sequences), frames)
+            stop = self._trains() and self.one_frame_recordings == "error"
+            check_lone(sequences, self.num_frames, f"{self.root}, {split}", stop)
             if self.align == "none":
                 sequences = [replace(sequence, aligned_files=None) for sequence in sequences]
             if self.decode == "ahead":
@@ -299,8 +324,8 @@ class ClipDataModule(pl.LightningDataModule):
         """The same as for validation."""
         return self.val_dataloader()
 
-    def loader_of(self, source: str | Path) -> DataLoader[Any]:
-        """Every frame of a video or a folder of images, as the newest of a clip, in order.
+    def loaders_of(self, source: str | Path) -> list[DataLoader[Any]]:
+        """Every frame of a video or a folder of images, as the newest of a clip, in order; a loader per recording.
 
         Frames are registered on the fly unless ``align`` is ``"none"``.
 
@@ -308,20 +333,15 @@ class ClipDataModule(pl.LightningDataModule):
             FileNotFoundError: if there is no ``source``.
             DataError: if it is neither a video nor a folder of images.
         """
-        frames = open_source(Path(source), self.cache_dir)
-        n = len(frames)
-        sequence = Sequence(
-            name=Path(source).stem,
-            frames=frames,
-            boxes=[np.zeros((0, 4), np.float32)] * n,
-            labels=[np.zeros(0, np.int64)] * n,
-            indices=np.arange(n),
-            segment_start=np.zeros(n, np.int64),
-        )
+        with naming(self.names):
+            sequences = sources(Path(source), self.cache_dir)
         if self.intensity_range is None:
-            self._find_range([sequence], str(source))
-        tell_times([sequence], self.num_frames, self.stride)
-        tell_scale(str(self.name), [sequence], self.size)
+            self._find_range(sequences, str(source))
+        tell_times(sequences, self.num_frames, self.stride)
+        tell_scale(str(self.name), sequences, self.size)
+        return [self._loader_of(sequence) for sequence in sequences]
+
+    def _loader_of(self, sequence: Sequence) -> DataLoader[Any]:
         dataset = ClipDataset(
             [sequence],
             self.size,

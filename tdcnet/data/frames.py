@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,11 @@ from tdcnet.data.cache import DecodedFrames, Notes, cache_name
 from tdcnet.data.cache import cache_file as cache_file  # for those who look for them here
 from tdcnet.data.cache import default_cache_dir as default_cache_dir
 from tdcnet.data.errors import DataError
+from tdcnet.data.folders import in_order
 from tdcnet.data.images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from tdcnet.data.images import is_image
 from tdcnet.data.images import read_grey as read_grey
+from tdcnet.data.names import natural_key, numbers
 from tdcnet.data.sequence import FrameSource
 from tdcnet.data.stacks import StackFrames, holds_several
 from tdcnet.data.video import VIDEO_SUFFIXES as VIDEO_SUFFIXES
@@ -42,22 +42,21 @@ _told: set[Path] = set()  # folders whose other files this process has named
 
 def natural_sort(paths: Iterable[Path]) -> list[Path]:
     """Sorts by the numbers in the file stems as numbers, so that ``2.png`` comes before ``10.png``."""
-    return sorted(paths, key=lambda path: (_natural_key(path.stem), path.name))
+    return sorted(paths, key=lambda path: (natural_key(path.stem), path.name))
 
 
 def frame_numbers(paths: Iterable[Path]) -> NDArray[np.int64]:
-    """The number of each frame: the last run of digits in its stem, with or without leading zeros.
+    """The number of each frame of one recording, told by the names of all, see :mod:`tdcnet.data.names`.
 
     Raises:
-        DataError: if a stem has no digits.
+        DataError: if a name tells no number.
     """
-    numbers = []
-    for path in paths:
-        digits = re.findall(r"\d+", path.stem)
-        if not digits:
-            raise DataError(f"{path}: expected a frame number in the name, such as 00000012.png. Rename or remove it")
-        numbers.append(int(digits[-1]))
-    return np.array(numbers, dtype=np.int64)
+    paths = list(paths)
+    found = numbers([path.name for path in paths])
+    if None in found:
+        path = paths[found.index(None)]
+        raise DataError(f"{path}: expected a frame number in the name, such as 00000012.png. Rename or remove it")
+    return np.array(found, dtype=np.int64)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -100,11 +99,6 @@ def pick_images(paths: Iterable[Path]) -> list[Path]:
             first = ", ".join(sorted(names)[:3])
             log.warning("%s: passed over %d files that are no images that can be read: %s", folder, len(names), first)
     return images
-
-
-def _natural_key(stem: str) -> tuple[str | int, ...]:
-    # re.split with a group alternates text and digits, so equal positions always hold equal types.
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", stem)))
 
 
 # -- images ------------------------------------------------------------------------------------------------------------
@@ -214,7 +208,7 @@ class DecodedImages(DecodedFrames):
 
 
 def open_source(path: Path | str, cache_dir: Path | None = None) -> FrameSource:
-    """A folder of images, in natural order of their names, a file with a stack of images (TIFF, NPY), or a video.
+    """A folder of images, in the order that their names tell, a file with a stack of images (TIFF, NPY), or a video.
 
     Raises:
         DataError: if it is none of these; the message lists what is accepted.
@@ -237,9 +231,4 @@ def open_source(path: Path | str, cache_dir: Path | None = None) -> FrameSource:
     paths = list_images(path)
     if not paths:
         raise DataError(f"{path}: holds no image. {accepted}")
-    for before, after in pairwise(paths):
-        if _natural_key(before.stem) == _natural_key(after.stem):
-            raise DataError(
-                f"{path}: {before.name} and {after.name} are the same frame number. Leave one of them in the folder"
-            )
-    return ImageFiles(paths)
+    return ImageFiles(in_order(paths))

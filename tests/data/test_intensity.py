@@ -101,18 +101,18 @@ def test_a_range_that_is_given_wins(tmp_path: Path) -> None:
 def test_a_source_has_its_own_range_unless_one_is_known(tmp_path: Path) -> None:
     folder(tmp_path / "source", 3000, 500)
     data = module(tmp_path)
-    loader = data.loader_of(tmp_path / "source")
+    loader = data.loaders_of(tmp_path / "source")[0]
     assert data.intensity_range == pytest.approx((2951, 3550), abs=2)
     assert isinstance(loader.dataset, ClipDataset)
     assert loader.dataset.intensity_range == data.intensity_range
     trained = module(tmp_path, intensity_range=(1000, 2000))
-    assert trained.loader_of(tmp_path / "source").dataset.intensity_range == (1000, 2000)
+    assert trained.loaders_of(tmp_path / "source")[0].dataset.intensity_range == (1000, 2000)
 
 
 def test_8_bits_stay_as_they_are(tmp_path: Path) -> None:
     folder(tmp_path / "source", 0, 255, dtype=np.uint8)
     data = module(tmp_path)
-    batch = next(iter(data.loader_of(tmp_path / "source")))
+    batch = next(iter(data.loaders_of(tmp_path / "source")[0]))
     assert data.intensity_range is None
     assert batch["frames"].dtype == torch.uint8
 
@@ -121,7 +121,7 @@ def test_frames_that_are_shrunk_far_are_told(tmp_path: Path, caplog: pytest.LogC
     data = module(tmp_path)
     data.size = (32, 32)
     folder(tmp_path / "source", 0, 255, dtype=np.uint8)
-    data.loader_of(tmp_path / "source")
+    data.loaders_of(tmp_path / "source")
     (record,) = caplog.records
     assert "frames of 80x64 are shrunk to 0.40 of their size, a target of 8.0 px to 3.2 px" in record.message
     assert "dataset.size=[64,96]" in record.message
@@ -130,7 +130,7 @@ def test_frames_that_are_shrunk_far_are_told(tmp_path: Path, caplog: pytest.LogC
     assert "the middle target of 4.0 px to 1.6 px" in caplog.text
     caplog.clear()
     data.size = (32, 40)
-    data.loader_of(tmp_path / "source")
+    data.loaders_of(tmp_path / "source")
     assert not caplog.records
 
 

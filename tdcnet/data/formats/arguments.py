@@ -12,6 +12,7 @@ from typing import Any
 
 from tdcnet.data.errors import DataError
 from tdcnet.data.formats import FORMATS
+from tdcnet.data.name_patterns import NamePattern
 from tdcnet.plain_data import parse_yaml
 from tdcnet.shown import LogFormatter, lines
 
@@ -24,6 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser, on_bad_frame: str) -> None:
         "--set", nargs="+", default=[], type=_option, metavar="KEY=VALUE", help="options of the reader, as in YAML"
     )
     parser.add_argument("--on-bad-frame", choices=("error", "skip"), default=on_bad_frame, help="(%(default)s)")
+
+
+def add_names(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--names``, a pattern for :func:`~tdcnet.data.names.naming`."""
+    parser.add_argument(
+        "--names",
+        type=_name_pattern,
+        metavar="REGEX",
+        help="finds the groups recording and frame (or time) in the names of frames, as dataset.names does",
+    )
 
 
 def add_group(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +75,13 @@ def log_to_terminal() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(LogFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+def _name_pattern(text: str) -> NamePattern:
+    try:
+        return NamePattern(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _regex(text: str) -> re.Pattern[str]:

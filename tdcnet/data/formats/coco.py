@@ -10,10 +10,10 @@ Layout::
     videos       {id, name}
     categories   {id, name}
 
-Without video keys a recording is the folder of ``file_name``, or in a folder of several the part of the name before
-its last number, and that number is the order. Category ids start at 0 or at 1 depending on who wrote the file: labels
-are counted in order of id. Only frames that the file lists belong to a recording, and a gap in their numbers cuts it: a
-clip does not reach over it.
+Without video keys recordings and numbers come from the names (:mod:`tdcnet.data.names`): a recording is the folder of
+``file_name``, or in a folder of several what the names of its frames share. Category ids start at 0 or at 1 depending
+on who wrote the file: labels are counted in order of id. Only frames that the file lists belong to a recording, and a
+gap in their numbers cuts it: a clip does not reach over it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from typing import Any
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
-from tdcnet.data.formats.recordings import Frame, Key, build_sequences, recording_key
+from tdcnet.data.formats.recordings import Frame, build_sequences
+from tdcnet.data.names import REMEDY, Key, Place, places
 from tdcnet.data.sequence import Sequence
+from tdcnet.data.walks import inside
 
 CLASSES: tuple[str, ...] = ("target",)
 """Stands for the file's own categories; :func:`class_names` reads those."""
@@ -144,9 +146,10 @@ def _read_side(
     categories = _categories(content, path)
     other = _found(root, "val" if split == "train" else "train", files)
     other_keys: set[Key] = set()
-    if other is not None and other != path:
-        other_content = _load(other)
-        other_keys = _keys(other_content)
+    other_content = _load(other) if other is not None and other != path else None
+    named = places([*_file_names(content), *(_file_names(other_content) if other_content is not None else ())])
+    if other is not None and other_content is not None:
+        other_keys = _keys(other_content, named)
         theirs = tuple(_categories(other_content, other).values())
         if theirs != (ours := tuple(categories.values())):
             problems.report(
@@ -155,7 +158,9 @@ def _read_side(
                 "and labels count them in order",
                 "Write the same categories into both files",
             )
-    recordings = _frames(content, path, _locator(root, path, split, images, content), problems)
+    recordings = _frames(content, path, _locator(root, path, split, images, content), named, problems)
+    roots = [root, path.parent, *([root / images] if images is not None else [])]
+    recordings = _inside(recordings, roots, problems)
     _add_annotations(content, path, categories, recordings, problems)
     grouped: dict[Key, list[Frame]] = {}
     for key, frame in recordings.values():
@@ -212,14 +217,38 @@ def _videos(content: dict[str, Any]) -> dict[Any, Key] | None:
     return keys
 
 
-def _place(image: dict[str, Any], videos: dict[Any, Key] | None) -> tuple[Key, int] | str:
+Named = dict[str, Place | None]
+
+
+def _file_names(content: dict[str, Any]) -> list[str]:
+    names = (image.get("file_name") for image in content["images"])
+    return [name.replace("\\", "/") for name in names if isinstance(name, str) and name]
+
+
+def _inside(
+    frames: dict[Any, tuple[Key, Frame]], roots: list[Path], problems: Problems
+) -> dict[Any, tuple[Key, Frame]]:
+    """Frames whose files lie below the data set as it is written."""
+    folders = {folder: inside(folder, roots) for folder in {frame.path.parent for _, frame in frames.values()}}
+    for _, frame in frames.values():
+        if not folders[frame.path.parent]:
+            problems.report(
+                frame.where,
+                f"file_name leads out of {roots[0]}, to {frame.path}",
+                "List paths below that folder, or name one that they are below with dataset.read.images=FOLDER",
+            )
+    return {number: each for number, each in frames.items() if folders[each[1].path.parent]}
+
+
+def _place(image: dict[str, Any], videos: dict[Any, Key] | None, named: Named) -> tuple[Key, int] | str:
     """Recording and number of an image, or what is wrong with it."""
     name = image.get("file_name")
     if not isinstance(name, str) or not name:
         return f"file_name is {name!r}"
-    from_name = recording_key(name.replace("\\", "/"))
+    place = named[name.replace("\\", "/")]
+    from_name = None if place is None else (place.key, place.number)
     if videos is None:
-        return from_name or f"{name!r} does not end in a frame number, and there are no video_id and frame_id"
+        return from_name or f"{name!r} tells no frame number, and there are no video_id and frame_id ({REMEDY})"
     video = image.get("video_id")
     if not isinstance(video, int | str):
         return f"video_id is {video!r}, but other images have one"
@@ -231,13 +260,13 @@ def _place(image: dict[str, Any], videos: dict[Any, Key] | None) -> tuple[Key, i
     return videos.get(video, (f"video_{video}", "")), number
 
 
-def _keys(content: dict[str, Any]) -> set[Key]:
+def _keys(content: dict[str, Any], named: Named) -> set[Key]:
     videos = _videos(content)
-    return {place[0] for image in content["images"] if not isinstance(place := _place(image, videos), str)}
+    return {place[0] for image in content["images"] if not isinstance(place := _place(image, videos, named), str)}
 
 
 def _frames(
-    content: dict[str, Any], path: Path, locate: Callable[[str], Path], problems: Problems
+    content: dict[str, Any], path: Path, locate: Callable[[str], Path], named: Named, problems: Problems
 ) -> dict[Any, tuple[Key, Frame]]:
     videos = _videos(content)
     frames: dict[Any, tuple[Key, Frame]] = {}
@@ -245,7 +274,7 @@ def _frames(
     for at, image in enumerate(content["images"]):
         number = image.get("id")
         where = f"{path}, image {number!r}" if "id" in image else f"{path}, images[{at}]"
-        place = _place(image, videos)
+        place = _place(image, videos, named)
         fault = place if isinstance(place, str) else None
         if not isinstance(number, int | str):
             fault = "has no id"

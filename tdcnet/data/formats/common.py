@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from tdcnet.data import names
 from tdcnet.data.errors import DataError, Problems
-from tdcnet.data.frames import ImageFiles, frame_numbers, list_images
+from tdcnet.data.frames import ImageFiles, list_images
 from tdcnet.data.sequence import FrameSource, Sequence
 
 log = logging.getLogger(__name__)
@@ -230,17 +231,19 @@ def load_recording(
 
 def _numbered_images(folder: Path, problems: Problems) -> tuple[list[Path], NDArray[np.int64]]:
     kept: dict[int, Path] = {}
-    for path in list_images(folder):
-        if not path.stem.isdecimal():
+    paths = list_images(folder)
+    by_pattern = names.numbers([path.name for path in paths]) if names.given() else [None] * len(paths)
+    for path, named in zip(paths, by_pattern, strict=True):
+        if named is None and not path.stem.isdecimal():
             problems.report(path, "the name is not a frame number", "Move the file out of the folder")
             continue
-        number = int(path.stem)
+        number = int(path.stem) if named is None else named
         if number in kept:
             problems.report(path, f"is frame {number}, and so is {kept[number].name}", "Keep one of them")
             continue
         kept[number] = path
     paths = [kept[number] for number in sorted(kept)]
-    return paths, frame_numbers(paths)
+    return paths, np.array(sorted(kept), dtype=np.int64)
 
 
 def image_size(frames: FrameSource) -> tuple[int, int]:

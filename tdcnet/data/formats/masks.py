@@ -20,8 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats.common import HOW_TO_GET, Recording, image_size
-from tdcnet.data.frames import ImageFiles, default_cache_dir, frame_numbers, list_images
+from tdcnet.data.frames import ImageFiles, default_cache_dir, list_images
 from tdcnet.data.images import read_channels, read_grey
+from tdcnet.data.names import numbers
 from tdcnet.files import read_arrays, write_arrays
 from tdcnet.masks import Mask, mask_to_boxes
 
@@ -330,10 +331,8 @@ def _by_number(folder: Path, what: str, problems: Problems) -> dict[int, Path]:
     except (FileNotFoundError, NotADirectoryError):
         paths = []
     numbered: dict[int, Path] = {}
-    for path in paths:
-        try:
-            number = int(frame_numbers([path])[0])
-        except DataError:
+    for path, number in zip(paths, numbers([path.name for path in paths]), strict=True):
+        if number is None:
             problems.report(path, "has no frame number in its name", "Move the file out of the folder")
             continue
         if number in numbered:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,12 +15,11 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.irdst import segment_starts
 from tdcnet.data.frames import ImageFiles
+from tdcnet.data.names import Key
+from tdcnet.data.safe_names import recording_word, safe_name
 from tdcnet.data.sequence import Sequence
 
 log = logging.getLogger(__name__)
-
-Key = tuple[str, str]
-"""A recording: its folder or video, and what precedes the number in the names of its frames."""
 
 
 @dataclass
@@ -48,36 +45,31 @@ class Frame:
     sources: list[str] = field(default_factory=list)
 
 
-def recording_key(name: str) -> tuple[Key, int] | None:
-    """Folder, prefix and trailing number of a frame's path: ``a/b_007.png`` -> ``("a", "b_"), 7``.
-
-    A closing bracket may follow, as in ``1(297).png``. None if the name does not end in a number.
-    """
-    # As text: path objects would take half the time of reading a large file.
-    folder, _, base = posixpath.normpath(name).rpartition("/")
-    match = re.fullmatch(r"(.*?)(\d+)\)?", posixpath.splitext(base)[0])
-    return ((folder, match[1]), int(match[2])) if match is not None else None
-
-
 def name_recordings(own: Iterable[Key], other: Iterable[Key], split: str) -> dict[Key, str]:
-    """A name for each recording of a side, which no recording of the other side has.
+    """A name for each recording of a side, which no recording of the other side has, and which files may have.
 
-    The name is the folder's path below ``images``, with the prefix where a folder holds several.
+    The name is the folder's path below ``images``, with what its names share where a folder holds several.
     """
     own, other = set(own), set(other)
     prefixes = Counter(folder for folder, _ in own | other)
     names: dict[Key, str] = {}
+    taken: set[str] = set()
+    times: Counter[str] = Counter()
     for folder, prefix in sorted(own | other):
         parts = [part for part in PurePosixPath(folder).parts if part not in ("/", "..")]
         if "images" in parts:
             last = len(parts) - 1 - parts[::-1].index("images")
             parts = parts[last + 1 :] or parts[:last]
-        word = re.sub(r"[/\\:\s]+", "_", prefix).strip("_-.( ")
-        name = "_".join([*parts, word] if word and (prefixes[folder] > 1 or not parts) else parts) or "frames"
-        taken = set(names.values())
-        names[folder, prefix] = next(
-            n for i in range(len(taken) + 1) if (n := f"{name}-{i + 1}" if i else name) not in taken
-        )
+        word = recording_word(prefix)
+        if word and (prefixes[folder] > 1 or not parts):
+            parts = [*parts, word]
+        name = safe_name("_".join(parts) or "frames")
+        unique = name
+        while unique in taken:
+            times[name] += 1
+            unique = f"{name}-{times[name] + 1}"
+        taken.add(unique)
+        names[folder, prefix] = unique
     if shared := sorted(names[key] for key in own & other):
         log.warning(
             "%d of %d recordings of %r are on the other side too, such as %s: scores say little about new ones",
@@ -121,7 +113,8 @@ def _sequence(name: str, listed: list[Frame], problems: Problems, fractions: boo
             problems.report(
                 frame.where,
                 f"is frame {frame.number} of {name}, and so is {numbered[frame.number].path.name}",
-                "Keep one of them",
+                "Keep one of them (copies that an export has varied are no frames of a video), or tell them apart with "
+                "dataset.names",
             )
             continue
         numbered[frame.number] = frame

@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from tdcnet.data.cache import decode_ahead
 from tdcnet.data.errors import DataError, Problems
+from tdcnet.data.folders import running_numbers
 from tdcnet.data.formats import common
 from tdcnet.data.formats.irdst import segment_starts
-from tdcnet.data.frames import VIDEO_SUFFIXES, ImageFiles, frame_numbers, open_source
+from tdcnet.data.frames import VIDEO_SUFFIXES, ImageFiles, open_source
 from tdcnet.data.sequence import FrameSource, Sequence
 from tdcnet.data.video import open_videos
 
@@ -296,10 +297,5 @@ def _sequence(
 
 
 def _numbers(frames: FrameSource) -> NDArray[np.int64]:
-    """Numbers in the names of images; positions where a video has no names, or images no numbers."""
-    try:
-        if isinstance(frames, ImageFiles):
-            return frame_numbers(frames.paths)
-    except DataError:
-        pass
-    return np.arange(len(frames), dtype=np.int64)
+    """Numbers in the names of images; positions where a video has no names."""
+    return running_numbers(frames.paths) if isinstance(frames, ImageFiles) else np.arange(len(frames), dtype=np.int64)

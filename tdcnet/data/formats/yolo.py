@@ -9,8 +9,9 @@ Layout::
 ``train`` and ``val`` each are a folder, a text file with one path per line, or a list of these. The label of an image
 lies where the last ``/images/`` of its path is ``/labels/``; one that is empty or missing makes an empty frame.
 
-The layout knows no order. A recording is a folder, or in a folder of several the part of the names before their last
-number; that number is the order, and a gap in it cuts: a clip does not reach over it.
+The layout knows no order. Recordings and numbers come from the names (:mod:`tdcnet.data.names`): a recording is a
+folder, or in a folder of several what the names of its frames share; a gap in the numbers cuts: a clip does not reach
+over it.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ import yaml
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.coco import SPELLINGS
-from tdcnet.data.formats.recordings import Frame, Key, build_sequences, recording_key
+from tdcnet.data.formats.recordings import Frame, build_sequences
 from tdcnet.data.frames import IMAGE_SUFFIXES, pick_images
+from tdcnet.data.names import REMEDY, Key, places
 from tdcnet.data.sequence import Sequence
+from tdcnet.data.walks import inside, walk
+from tdcnet.files import printable
 
 CLASSES: tuple[str, ...] = ("target",)
 """Stands for the ``names`` of ``data.yaml``; :func:`class_names` reads those."""
@@ -39,12 +43,13 @@ SLACK = 1e-3
 
 @dataclass(frozen=True)
 class Description:
-    """What ``data.yaml`` says: its path, where its paths may start, the names of the classes, the splits."""
+    """What ``data.yaml`` says: its path, where its paths may start, names of classes, splits, what it may name."""
 
     path: Path
     bases: tuple[Path, ...]
     names: tuple[str, ...]
     splits: dict[str, tuple[str, ...]]
+    roots: tuple[Path, ...]
 
 
 def read(
@@ -76,16 +81,22 @@ def read(
     problems = problems or Problems()
     described = describe(Path(root), data)
     images = _images(described, split, problems)
+    other = "val" if split == "train" else "train"
+    try:
+        others = _images(described, other, None) if other in described.splits else []
+    except (FileNotFoundError, DataError):
+        others = []
+    found = places(_below(image, described) for image in (*images, *others))
     recordings: dict[Key, list[Frame]] = {}
     labelled = 0
     for image in images:
-        place = _place(image, described)
+        place = found[_below(image, described)]
         if place is None:
-            problems.report(image, "the name does not end in a frame number", "Rename it, or move it out of the folder")
+            problems.report(image, "the name tells no frame number", f"Move it out of the folder, or {REMEDY}")
             continue
-        frame = Frame(image, place[1], str(image))
+        frame = Frame(image, place.number, str(image))
         labelled += _add_labels(frame, described, problems)
-        recordings.setdefault(place[0], []).append(frame)
+        recordings.setdefault(place.key, []).append(frame)
     if recordings and not labelled:
         first = next(iter(recordings.values()))[0].path
         problems.report(
@@ -93,12 +104,7 @@ def read(
             f"none of the {len(images)} images of {split!r} has a label file, {first} would have {label_file(first)}",
             "Copy the labels there",
         )
-    other = "val" if split == "train" else "train"
-    try:
-        others = _images(described, other, None) if other in described.splits else []
-    except FileNotFoundError:
-        others = []
-    other_keys = {place[0] for image in others if (place := _place(image, described)) is not None}
+    other_keys = {place.key for image in others if (place := found[_below(image, described)]) is not None}
     sequences = build_sequences(recordings, other_keys, split, problems, fractions=True)
     return common.not_empty(sequences, split, described.path)
 
@@ -136,7 +142,7 @@ def describe(root: Path, data: str | None = None) -> Description:
     stated = content.get("path")
     places = ([path.parent / stated, root / stated] if isinstance(stated, str) else []) + [path.parent, root]
     bases = tuple(dict.fromkeys(Path(os.path.normpath(place)) for place in places))
-    return Description(path, bases, _names(content, path), splits)
+    return Description(path, bases, _names(content, path), splits, (path.parent, root))
 
 
 def _names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
@@ -164,7 +170,7 @@ def _images(described: Description, split: str, problems: Problems | None) -> li
         )
     found: dict[Path, None] = {}
     for entry in described.splits[split]:
-        place = _resolve(entry, described.bases)
+        place = _resolve(entry, described.bases, described)
         if place is None:
             tried = ", ".join(str(path) for path in _candidates(entry, described.bases))
             raise FileNotFoundError(
@@ -196,16 +202,23 @@ def _candidates(entry: str, bases: tuple[Path, ...]) -> list[Path]:
     return list(dict.fromkeys(Path(os.path.normpath(place)) for place in places))
 
 
-def _resolve(entry: str, bases: tuple[Path, ...]) -> Path | None:
-    return next((path for path in _candidates(entry, bases) if path.exists()), None)
+def _resolve(entry: str, bases: tuple[Path, ...], described: Description) -> Path | None:
+    """Where an entry lies, None if nowhere.
+
+    Raises:
+        DataError: if only outside of the data set.
+    """
+    there = [path for path in _candidates(entry, bases) if path.exists()]
+    if there and not any(inside(path, described.roots) for path in there):
+        raise DataError(
+            f"{described.path}: {printable(entry.strip())[:200]} leads out of the data set, to {there[0]}. List paths "
+            "below its folder (a link there may lead anywhere), or give dataset.root=FOLDER and dataset.read.data=FILE"
+        )
+    return next((path for path in there if inside(path, described.roots)), None)
 
 
 def _walk(folder: Path) -> list[Path]:
-    images = []
-    for at, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()  # os.walk goes on in this order
-        images += [Path(at, name) for name in sorted(names) if not name.startswith(".")]
-    return pick_images(images)
+    return pick_images(walk(folder))
 
 
 def _listed(path: Path, described: Description, problems: Problems | None) -> list[Path]:
@@ -214,7 +227,12 @@ def _listed(path: Path, described: Description, problems: Problems | None) -> li
     for at, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
-        image = _resolve(line, bases)
+        try:
+            image = _resolve(line, bases, described)
+        except DataError as error:
+            if problems is not None:
+                problems.report(f"{path}:{at}", str(error), "Correct or delete the line")
+            continue
         if image is not None:
             images.append(image)
         elif problems is not None:
@@ -222,11 +240,10 @@ def _listed(path: Path, described: Description, problems: Problems | None) -> li
     return images
 
 
-def _place(image: Path, described: Description) -> tuple[Key, int] | None:
-    for base in described.bases:
-        if image.is_relative_to(base):
-            return recording_key(image.relative_to(base).as_posix())
-    return recording_key(image.as_posix())
+def _below(image: Path, described: Description) -> str:
+    """The path of an image from where the paths of the set start, as its recording is named by it."""
+    base = next((base for base in described.bases if image.is_relative_to(base)), None)
+    return (image if base is None else image.relative_to(base)).as_posix()
 
 
 # -- labels ------------------------------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def test_names_without_a_number_and_unreadable_frames(root: Path) -> None:
     frame(root, "train/a/cover.png", 1)
     (root / "images/train/d").mkdir()
     (root / "images/train/d/1.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"cover\.png: the name does not end in a frame number"):
+    with pytest.raises(DataError, match=r"cover\.png: the name tells no frame number"):
         yolo.read(root, "train")
     problems = Problems("skip")
     assert [s.name for s in yolo.read(root, "train", problems=problems)] == ["train_a"]
