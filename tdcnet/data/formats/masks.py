@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,15 +20,17 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdcnet.data.errors import DataError, Problems
-from tdcnet.data.formats.common import HOW_TO_GET, Recording, image_size
+from tdcnet.data.formats.common import HOW_TO_GET, Recording, can_be_a_path, frame_number, image_size
 from tdcnet.data.frames import ImageFiles, default_cache_dir, frame_numbers, list_images, read_grey
-from tdcnet.files import replacing
+from tdcnet.files import read_arrays, read_bytes, read_text, write_arrays
 from tdcnet.masks import Mask, mask_to_boxes
+from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
 
 _LAYOUT = 1  # of the kept files; another number makes them anew
 _NO_BOXES = np.zeros((0, 4), np.float32)
+_STORED = ("names", "stamps", "sizes", "counts", "boxes")
 
 
 # -- one mask ----------------------------------------------------------------------------------------------------------
@@ -51,7 +52,7 @@ def read_mask(path: Path, threshold: int = 0) -> Mask:
     if not 0 <= threshold <= 254:
         raise ValueError(f"mask threshold is {threshold}; allowed are 0 to 254")
     grey = read_grey(path)  # knows every way in which a file can be bad
-    data = path.read_bytes()
+    data = read_bytes(path)
     if threshold == 0 and data.startswith(b"\xff\xd8"):
         raise DataError(
             f"{path}: is a JPEG, whose compression leaves values above 0 round every target. Take the PNG masks, or "
@@ -148,34 +149,40 @@ class ParsedFolder:
 
     def _load(self) -> dict[str, tuple[tuple[int, int], Parsed]]:
         try:
-            with self.file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-                names, stamps, sizes = arrays["names"].tolist(), arrays["stamps"].tolist(), arrays["sizes"].tolist()
-                counts, boxes = arrays["counts"], arrays["boxes"].reshape(-1, 4)
-                if counts.sum() != len(boxes):
-                    raise ValueError(f"{len(boxes)} boxes, expected {counts.sum()}")
-                parts = np.split(boxes, np.cumsum(counts))
-                return {
-                    name: ((stamp[0], stamp[1]), Parsed((size[0], size[1]), part))
-                    for name, stamp, size, part in zip(names, stamps, sizes, parts[:-1], strict=True)
-                }
+            found = read_arrays(self.file, _STORED)
+            names, stamps, sizes, counts, boxes = (found[name] for name in _STORED)
+            n = len(names)
+            shapes = (names.shape, stamps.shape, sizes.shape, counts.shape, boxes.shape)
+            if not n:
+                return {}
+            if (
+                (counts < 0).any()
+                or shapes != ((n,), (n, 2), (n, 2), (n,), (int(counts.sum()), 4))
+                or names.dtype.kind != "U"
+            ):
+                raise DataError(f"{self.file}: holds something else")
+            parts = np.split(boxes, np.cumsum(counts)[:-1])
+            return {
+                name: ((stamp[0], stamp[1]), Parsed((size[0], size[1]), part))
+                for name, stamp, size, part in zip(names.tolist(), stamps.tolist(), sizes.tolist(), parts, strict=True)
+            }
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            log.warning("%s is damaged (%s) and is made again", self.file, error)
+        except (DataError, OSError) as error:
+            log.warning("%s (and is made again)", error)
             return {}
 
     def _keep(self, entries: dict[str, tuple[tuple[int, int], Parsed]]) -> None:
         parsed = [entry for _, entry in entries.values()]
+        arrays: dict[str, NDArray[Any]] = {
+            "names": np.array(list(entries)),
+            "stamps": np.array([stamp for stamp, _ in entries.values()], np.int64).reshape(-1, 2),
+            "sizes": np.array([entry.size for entry in parsed], np.int32).reshape(-1, 2),
+            "counts": np.array([len(entry.boxes) for entry in parsed], np.int64),
+            "boxes": np.concatenate([_NO_BOXES, *(entry.boxes for entry in parsed)]),
+        }
         try:
-            with replacing(self.file) as file:
-                np.savez(
-                    file,
-                    names=np.array(list(entries)),
-                    stamps=np.array([stamp for stamp, _ in entries.values()], np.int64),
-                    sizes=np.array([entry.size for entry in parsed], np.int32),
-                    counts=np.array([len(entry.boxes) for entry in parsed], np.int64),
-                    boxes=np.concatenate([_NO_BOXES, *(entry.boxes for entry in parsed)]),
-                )
+            write_arrays(self.file, arrays)
         except OSError as error:
             log.warning("what was read from masks is not kept in %s: %s", self.file, error)  # only time is lost
 
@@ -219,7 +226,7 @@ def update(folders: Iterable[ParsedFolder], what: str = "reading masks") -> None
 
 def list_lines(path: Path) -> list[tuple[str, str]]:
     """``path:line`` and text of each line that is not blank, back-slashes as slashes."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path, errors="replace")
     lines = ((f"{path}:{at}", line.strip()) for at, line in enumerate(text.splitlines(), start=1))
     return [(where, line.replace("\\", "/")) for where, line in lines if line]
 
@@ -242,17 +249,18 @@ def read_sequence_list(path: Path, name: str, problems: Problems) -> dict[str, d
         at = next((i for i, part in enumerate(parts) if re.fullmatch(name, part)), None)
         rest = parts[at + 1 :] if at is not None else []
         stem = rest[-1].partition(".")[0] if rest else ""
-        if at is None or (rest and not stem.isdecimal()):
+        number = frame_number(stem)
+        if at is None or not can_be_a_path(parts[at]) or (rest and number is None):
             expected = f"expected a sequence ({name}) or SEQUENCE/.../NUMBER.png"
-            problems.report(where, f"{expected}, came {line[:80]!r}", "Correct or delete the line")
+            problems.report(where, f"{expected}, came {shown(line)}", "Correct or delete the line")
             continue
         sequence = parts[at]
-        if sequence in whole if not rest else int(stem) in listed.get(sequence, {}):
-            problems.report(where, f"{line[:80]!r} is listed a second time", "Keep one of the lines")
+        if sequence in whole if number is None else number in listed.get(sequence, {}):
+            problems.report(where, f"{shown(line)} is listed a second time", "Keep one of the lines")
             continue
         frames = listed.setdefault(sequence, {})
-        if rest:
-            frames[int(stem)] = where
+        if number is not None:
+            frames[number] = where
         else:
             whole.add(sequence)
     return listed | {sequence: {} for sequence in whole}

@@ -135,7 +135,7 @@ def test_damaged_and_missing_cache(tmp_path: Path, caplog: pytest.LogCaptureFixt
         kept.write_bytes(damaged)
         (recording,) = masks.load_recordings([pair], Problems(), cache_dir=tmp_path / "cache")
         assert recording.boxes[1].tolist() == [[1, 5, 4, 7]]
-        assert f"{kept} is damaged" in caplog.text
+        assert f"{kept}: is damaged" in caplog.text
         assert kept.stat().st_size == len(whole)
     caplog.clear()
     (tmp_path / "file").write_text("in the way")
