@@ -33,7 +33,7 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.frames import ImageFiles, VideoFrames, frame_numbers, list_images, natural_sort
 from tdcnet.data.sequence import FrameSource, Sequence
-from tdcnet.files import read_json, read_text
+from tdcnet.files import read_text
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ def read_labels(path: Path, problems: Problems) -> list[Row]:
     """
     expected = 'expected {"exist": [...], "gt_rect": [[x, y, w, h], ...]}'
     try:
-        data = read_json(path)
+        data = common.read_labels(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: is not there, {expected}") from error
     except DataError as error:

@@ -30,7 +30,6 @@ from tdcnet.data.formats import common, foreign
 from tdcnet.data.formats.coco_shapes import box_of
 from tdcnet.data.formats.recordings import Frame, Key, build_sequences, recording_key
 from tdcnet.data.sequence import Sequence
-from tdcnet.files import read_json
 from tdcnet.shown import shown
 
 CLASSES: tuple[str, ...] = ("target",)
@@ -176,7 +175,7 @@ def _read_side(
 
 
 def _load(path: Path) -> dict[str, Any]:
-    content = read_json(path)
+    content = common.read_labels(path)
     lists = ("images", "annotations")
     if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in lists):
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats.foreign import hint
 from tdcnet.data.frames import ImageFiles, frame_numbers, list_images
 from tdcnet.data.sequence import FrameSource, Sequence
-from tdcnet.files import LONGEST_NAME, read_json, read_text
+from tdcnet.files import LONGEST_NAME, parse_json, read_json, read_text
+from tdcnet.limits import MOST_JSON
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
@@ -170,6 +172,26 @@ def _check_units(sequences: list[Sequence], where: Path) -> None:
     )
 
 
+def read_labels(path: Path) -> Any:
+    """A JSON file of labels. NaN, infinity and numbers too large for any use are given as text.
+
+    JSON has no such numbers, but Python writes them. As text they are none either, and the reader that comes upon one
+    can say which entry has it.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        DataError: if it cannot be read as JSON.
+    """
+    try:
+        return read_json(path)
+    except DataError:
+        text = read_text(path, MOST_JSON)
+        quoted = _NO_NUMBER.sub(lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', text)
+        if quoted == text:
+            raise
+    return parse_json(quoted, path)
+
+
 def number(value: object) -> float | None:
     """A number of a file, finite, as such or as text; None if it is none."""
     if isinstance(value, str) and len(value) <= 40 and _NUMBER.fullmatch(value.strip()):
@@ -195,6 +217,10 @@ def frame_number(stem: str) -> int | None:
 
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NO_NUMBER = re.compile(
+    r'"(?:[^"\\]|\\.)*"|(?<![\w.+-])-?(?:Infinity\b|NaN\b|\d{19,}[\d.eE+-]*|\d[\d.]*[eE]\+?\d{3,})', re.ASCII
+)
+"""Text, and what is no number that can be used."""
 LARGEST = 1e9
 """No coordinate in px is larger; what is, overflows sooner or later."""
 

@@ -16,7 +16,7 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.common import ListedFrame
 from tdcnet.data.sequence import Sequence
-from tdcnet.files import read_json, read_text
+from tdcnet.files import read_text
 from tdcnet.shown import shown
 
 Listed = dict[str, dict[int, ListedFrame]]
@@ -132,7 +132,7 @@ def _add(listed: Listed, path: str, where: str, problems: Problems) -> ListedFra
 
 
 def _read_json(path: Path, num_classes: int, problems: Problems) -> Listed:
-    data = read_json(path)
+    data = common.read_labels(path)
     images, annotations, categories = (
         data.get(key, []) if isinstance(data, dict) else None for key in ("images", "annotations", "categories")
     )
