@@ -27,7 +27,7 @@ from typing import Any
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, foreign
-from tdcnet.data.formats.coco_shapes import box_of
+from tdcnet.data.formats.coco_shapes import box_of, in_corners
 from tdcnet.data.formats.recordings import Frame, Key, build_sequences, recording_key
 from tdcnet.data.sequence import Sequence
 from tdcnet.shown import shown
@@ -168,6 +168,12 @@ def _read_side(
     order = {number: names.index(name) for name, number in classes}
     recordings = _frames(content, path, _locator(root, path, split, images, content), problems)
     _add_annotations(content, path, order, recordings, problems)
+    sizes = {number: frame.size for number, (_, frame) in recordings.items() if frame.size is not None}
+    if (example := in_corners(content["annotations"], sizes, _id)) is not None:
+        raise DataError(
+            f"{path}: the boxes seem to be corners x1, y1, x2, y2, such as {shown(example)}, and COCO's are x, y, "
+            "width, height. Write x1, y1, x2 - x1, y2 - y1"
+        )
     grouped: dict[Key, list[Frame]] = {}
     for key, frame in recordings.values():
         grouped.setdefault(key, []).append(frame)

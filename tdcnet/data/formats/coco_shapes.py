@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from tdcnet.data.formats.common import number, whole
@@ -24,6 +26,38 @@ def box_of(annotation: dict[str, Any]) -> list[float] | str:
         return f"bbox is {shown(box)}, expected [x, y, width, height] in px"
     x, y, width, height = values
     return [x, y, x + width, y + height]
+
+
+def in_corners(
+    annotations: list[dict[str, Any]], sizes: dict[Any, tuple[int, int]], to_id: Callable[[object], Any]
+) -> object | None:
+    """A box that tells that all are ``x1, y1, x2, y2``; None if they are not. One box alone may be large.
+
+    As corners all must lie in their images, and of one the size beyond the image, or of each its ``area``, tells that
+    it is none of ``x, y, width, height``.
+
+    Args:
+        annotations: of the file.
+        sizes: height and width in px by image id.
+        to_id: takes an ``image_id`` to such an id.
+    """
+    outside, by_area, boxes = None, 0, 0
+    for annotation in annotations:
+        box, area = annotation.get("bbox"), number(annotation.get("area"))
+        values = [value for given in box if (value := number(given)) is not None] if isinstance(box, list) else []
+        if len(values) != 4 or annotation.get("iscrowd"):
+            continue
+        x, y, right, bottom = values
+        height, width = sizes.get(to_id(annotation.get("image_id")), (math.inf, math.inf))
+        if not (x < right <= width + 1 and y < bottom <= height + 1):
+            return None
+        boxes += 1
+        if x + right > width + 1 or y + bottom > height + 1:
+            outside = outside or box
+        as_corners, as_sides = (right - x) * (bottom - y), right * bottom
+        by_area += area is not None and abs(as_corners - area) <= 0.01 * area < 0.1 * abs(as_sides - area)
+    told = outside or (annotations[0].get("bbox") if boxes and by_area == boxes else None)
+    return told if boxes >= 3 else None
 
 
 def of_polygons(polygons: object) -> list[float] | None:

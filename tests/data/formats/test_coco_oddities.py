@@ -186,6 +186,20 @@ def test_an_image_under_two_ids_is_named(root: Path) -> None:
         read(root, changed)
 
 
+@pytest.mark.parametrize("keys", [{}, {"area": 20}])
+@pytest.mark.parametrize("policy", ["error", "skip"])
+def test_corners_in_place_of_sides_are_told_of_all_boxes(root: Path, keys: dict[str, int], policy: str) -> None:
+    changed = content()
+    for a in changed["annotations"]:
+        x, y, w, h = a["bbox"]
+        a.update(bbox=[x, y, x + w, y + h], **keys)
+    if not keys:  # told by the size
+        changed["annotations"][2].update(bbox=[30, 6, 34, 11])
+    with pytest.raises(DataError, match=r"train\.json: the boxes seem to be corners x1, y1, x2, y2, such as \[\d+, 6"):
+        read(root, changed, policy)
+    read(root, {**changed, "annotations": [{**changed["annotations"][0], "area": 14 * 11}]})
+
+
 def test_compressed_runs_give_the_box_of_the_mask() -> None:
     """COCO's letters written by an encoder of our own, for masks that wrap round columns or do not."""
 

@@ -38,7 +38,8 @@ def test_folders_of_other_layouts(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(FileNotFoundError, match=rf"data\.yaml.* looks like another layout: {said}.* not read"):
             yolo.read(tmp_path / str(at), "train")
-    assert foreign.hint(tmp_path) == "" == foreign.hint(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert foreign.hint(tmp_path / "empty") == "" == foreign.hint(tmp_path / "nowhere")
 
 
 def test_the_command_line_says_so_too() -> None:
