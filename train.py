@@ -25,6 +25,7 @@ from tdcnet import stages
 from tdcnet.allocator import keep_freed_memory
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
+from tdcnet.data.formats.foreign import of_name
 from tdcnet.deploy.graph import ExportError
 from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.weights import CheckpointError
@@ -66,5 +67,8 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    for word in sys.argv[1:]:  # Hydra would list its own, and not say how to convert
+        if word.startswith("dataset=") and (said := of_name(word.partition("=")[2])):
+            sys.exit(f"error: {word}: {said}")
     keep_freed_memory()
     main()

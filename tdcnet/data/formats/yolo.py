@@ -134,7 +134,8 @@ def describe(root: Path, data: str | None = None) -> Description:
             splits[split] = tuple(entries)
     # `path` is often that of the machine the set was made on, so the yaml's own folder counts as well.
     stated = content.get("path")
-    places = ([path.parent / stated, root / stated] if isinstance(stated, str) else []) + [path.parent, root]
+    known = isinstance(stated, str) and common.can_be_a_path(stated)
+    places = ([path.parent / stated, root / stated] if known else []) + [path.parent, root]
     bases = tuple(dict.fromkeys(Path(os.path.normpath(place)) for place in places))
     return Description(path, bases, _names(content, path), splits)
 
@@ -184,6 +185,8 @@ def _images(described: Description, split: str, problems: Problems | None) -> li
     for entry in described.splits[split]:
         place = _resolve(entry, described.bases)
         if place is None:
+            if not common.can_be_a_path(entry):
+                raise DataError(f"{described.path}: {split!r} names {shown(entry)}, which no file can be called")
             tried = ", ".join(str(path) for path in _candidates(entry, described.bases))
             raise FileNotFoundError(
                 f"{described.path}: {split!r} names {entry}, which is not there; looked for {tried}. Copy it, or "
@@ -215,7 +218,8 @@ def _candidates(entry: str, bases: tuple[Path, ...]) -> list[Path]:
 
 
 def _resolve(entry: str, bases: tuple[Path, ...]) -> Path | None:
-    return next((path for path in _candidates(entry, bases) if path.exists()), None)
+    places = _candidates(entry, bases) if common.can_be_a_path(entry) else []
+    return next((path for path in places if path.exists()), None)
 
 
 def _walk(folder: Path) -> list[Path]:
