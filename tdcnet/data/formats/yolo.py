@@ -134,8 +134,8 @@ def describe(root: Path, data: str | None = None) -> Description:
             splits[split] = tuple(entries)
     # `path` is often that of the machine the set was made on, so the yaml's own folder counts as well.
     stated = content.get("path")
-    known = isinstance(stated, str) and common.can_be_a_path(stated)
-    places = ([path.parent / stated, root / stated] if known else []) + [path.parent, root]
+    base = stated if isinstance(stated, str) and common.can_be_a_path(stated) else None
+    places = ([path.parent / base, root / base] if base is not None else []) + [path.parent, root]
     bases = tuple(dict.fromkeys(Path(os.path.normpath(place)) for place in places))
     return Description(path, bases, _names(content, path), splits)
 
