@@ -194,10 +194,9 @@ class ClipDataModule(pl.LightningDataModule):
             log.info("%s, %s: %d sequences, %d frames", self.root, split, len(sequences), frames)
             if not any(len(sequence.boxes[t]) for sequence in sequences for t in sequence.indices):
                 log.warning(
-                    "%s, %s: no frame has a target (%s). Nothing is to be %s there; check the labels, the split and "
-                    "dataset.classes",
+                    "%s, %s: no frame has a target (%s), so %s; check the labels, the split and dataset.classes",
                     *(self.root, split, ", ".join(map(shown, self.classes))),
-                    "learnt" if split == self.train_split else "found, and figures such as AP50 say nothing",
+                    "nothing can be learnt" if split == self.train_split else "AP50 and Pd say nothing",
                 )
             if self.align == "none":
                 sequences = [replace(sequence, aligned_files=None) for sequence in sequences]
