@@ -30,6 +30,7 @@ from tdcnet.callbacks.checkpoint_io import NotSaved
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.callbacks.signals import Stopped, stop_anywhere
 from tdcnet.data.errors import DataError
+from tdcnet.data.formats.foreign import of_name
 from tdcnet.deploy.graph import ExportError
 from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.weights import CheckpointError
@@ -94,6 +95,9 @@ def tell(message: object, hint: str = "") -> None:
 
 
 if __name__ == "__main__":
+    for word in sys.argv[1:]:  # Hydra would list its own, and not say how to convert
+        if word.startswith("dataset=") and (said := of_name(word.partition("=")[2])):
+            sys.exit(f"error: {word}: {said}")
     keep_freed_memory()
     try:
         sys.argv[1:] = quote_paths(sys.argv[1:])

@@ -20,6 +20,7 @@ from tdcnet.allocator import keep_freed_memory
 from tdcnet.data.alignment import Aligner
 from tdcnet.data.augment import Augment
 from tdcnet.data.cache import decode_ahead
+from tdcnet.data.classes import select
 from tdcnet.data.clips import ClipDataset, collate, stored_alignment, thin
 from tdcnet.data.errors import DataError, Policy, Problems
 from tdcnet.data.folders import sources
@@ -34,6 +35,7 @@ from tdcnet.data.notices import tell_scale, tell_times
 from tdcnet.data.safe_names import named_safely
 from tdcnet.data.sampling import Balance, EpochSampler
 from tdcnet.data.sequence import FrameSource, Sequence
+from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,8 @@ class ClipDataModule(pl.LightningDataModule):
         cache_dir: folder of decoded frames; None for the reader's own.
         intensity_range: stored values that become 0 and 1 in 16-bit images; None for those that the training split has
             (or what is evaluated, where nothing is trained), see :func:`~tdcnet.data.intensity.data_range`.
-        classes: names of the classes. One name makes one class of all; else they are the format's own, in order.
+        classes: names of the classes to use, in the order of their labels; the boxes of others are left out.
+            ``[target]`` makes one class of all, see :func:`~tdcnet.data.classes.select`.
         on_bad_frame: ``"error"`` stops at the first bad frame or label, ``"skip"`` leaves it out and counts it.
         samples_per_epoch: training clips per epoch over all processes: a number, a fraction, or None for all.
         balance: ``"none"`` or ``"sequence"``, see :class:`~tdcnet.data.sampling.EpochSampler`.
@@ -214,7 +217,7 @@ class ClipDataModule(pl.LightningDataModule):
             if problems.found:
                 first = "".join(f"\n  {message}" for message in problems.found[:3])
                 log.warning("%s, %s: left out %d bad entries, such as%s", self.root, split, len(problems.found), first)
-            self._check_labels(split, sequences)
+            sequences = select(sequences, self.classes, f"{self.root}, {split}")
             frames = sum(len(sequence.indices) for sequence in sequences)
             if not frames:
                 raise DataError(
@@ -224,6 +227,12 @@ class ClipDataModule(pl.LightningDataModule):
             log.info("%s, %s: %d sequences, %d frames", self.root, split, len(sequences), frames)
             stop = self._trains() and self.one_frame_recordings == "error"
             check_lone(sequences, self.num_frames, f"{self.root}, {split}", stop)
+            if not any(len(sequence.boxes[t]) for sequence in sequences for t in sequence.indices):
+                log.warning(
+                    "%s, %s: no frame has a target (%s), so %s; check the labels, the split and dataset.classes",
+                    *(self.root, split, ", ".join(map(shown, self.classes))),
+                    "nothing can be learnt" if split == self.train_split else "AP50 and Pd say nothing",
+                )
             if self.align == "none":
                 sequences = [replace(sequence, aligned_files=None) for sequence in sequences]
             if self.decode == "ahead":
@@ -234,14 +243,6 @@ class ClipDataModule(pl.LightningDataModule):
     def _decoded(self, frames: FrameSource) -> FrameSource:
         # A single image is read once per epoch; a file of its own would not pay.
         return DecodedImages(frames, self.cache_dir) if isinstance(frames, ImageFiles) and len(frames) > 1 else frames
-
-    def _check_labels(self, split: str, sequences: list[Sequence]) -> None:
-        highest = max((int(labels.max()) for s in sequences for labels in s.labels if len(labels)), default=0)
-        if len(self.classes) > 1 and highest >= len(self.classes):
-            raise DataError(
-                f"{self.root}: split {split!r} has a label {highest}, but dataset.classes names {len(self.classes)} "
-                f"classes ({', '.join(self.classes)}). Name all of the format's classes, or one for all"
-            )
 
     def _dataset(
         self, split: str, size: tuple[int, int], augment: Augment | None, step: int = 1, offset: int = 0

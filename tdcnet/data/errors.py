@@ -6,6 +6,8 @@ import logging
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tdcnet.shown import printable
+
 log = logging.getLogger(__name__)
 
 Policy = Literal["error", "skip"]
@@ -18,6 +20,10 @@ class DataError(ValueError):
     """
 
 
+_LONGEST = 1000
+"""Characters of one fault; what is quoted from a file may be of any length."""
+
+
 @dataclass
 class Problems:
     """Collects what is wrong with a data set, or stops at the first of it.
@@ -25,10 +31,17 @@ class Problems:
     Args:
         policy: ``"error"`` raises :class:`DataError` at the first problem, ``"skip"`` logs a warning, counts it
             and lets the caller leave the frame or box out.
+
+    Attributes:
+        found: the messages.
+        repeated: boxes that repeat another of their frame and are not counted again; no problem, but to be told.
+        repeated_at: the first of them.
     """
 
     policy: Policy = "error"
     found: list[str] = field(default_factory=list)
+    repeated: int = 0
+    repeated_at: str = ""
 
     def __post_init__(self) -> None:
         if self.policy not in ("error", "skip"):
@@ -40,8 +53,29 @@ class Problems:
         Raises:
             DataError: if the policy is ``"error"``.
         """
-        message = f"{where}: {what}. {remedy}"
+        message = f"{_short(where)}: {_short(what)}. {remedy}"
         if self.policy == "error":
             raise DataError(f"{message} (dataset.on_bad_frame=skip leaves such frames out and counts them)")
         self.found.append(message)
         log.warning("skipped: %s", message)
+
+    def repeat(self, where: object) -> None:
+        """Counts a box that repeats another."""
+        self.repeated += 1
+        self.repeated_at = self.repeated_at or _short(where)
+
+    def tell_repeated(self, where: object) -> None:
+        """Says in one line how many boxes repeat others, and starts to count anew."""
+        if self.repeated:
+            log.warning(
+                "%s: %d boxes repeat another of the same class and frame, such as that of %s; each target counts once",
+                where,
+                self.repeated,
+                self.repeated_at,
+            )
+        self.repeated, self.repeated_at = 0, ""
+
+
+def _short(value: object) -> str:
+    text = printable(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 300]} .. {text[-280:]}"

@@ -44,11 +44,12 @@ class Sequence:
         frames: all frames of the recording, those outside the split too, since they may be history.
         boxes: per frame, float32 [N, 4], ``x1, y1, x2, y2`` in px of the stored image, exclusive right and lower edge,
             first pixel 0. N is 0 on an empty frame.
-        labels: per frame, int64 [N], indices into the format's ``CLASSES``.
+        labels: per frame, int64 [N], indices into ``classes``.
         indices: positions of the frames that belong to the split, ascending; empty frames among them count.
         segment_start: int64 [len(frames)]; position of the earliest frame that a clip ending at each frame may reach.
         aligned_files: per frame the stored registered frames, oldest first and the frame itself last, or None where
             there are none; None if the data set has none at all.
+        classes: names that the labels index into, the same in all sequences of a side; empty if they are not known.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Sequence:
     indices: NDArray[np.int64]
     segment_start: NDArray[np.int64]
     aligned_files: list[tuple[Path, ...] | None] | None = None
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.frames)

@@ -6,23 +6,25 @@ COCO results (``[{"image_id", "category_id", "bbox": [x, y, w, h], "score"}, ...
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
+from tdcnet.data.formats.common import LARGEST, read_labels, whole
+from tdcnet.data.formats.common import number as number_of
 from tdcnet.data.formats.masks import zero_and_one
 from tdcnet.data.images import read_grey
 from tdcnet.data.transforms import full_scale
 from tdcnet.masks import components
 from tdcnet.metrics.matching import Frames
 from tdcnet.results import write_json
+from tdcnet.shown import shown
 
 
 def write_ground_truth(path: Path, frames: Frames, dataset: ClipDataset, classes: Sequence[str]) -> Path:
@@ -82,23 +84,40 @@ def read_ground_truth(path: Path) -> tuple[Frames, list[str]]:
         FileNotFoundError: if there is no such file.
         DataError: if it is damaged.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        ids = np.array([image["id"] - 1 for image in content["images"]], dtype=np.int64)
-        position = {item: at for at, item in enumerate(ids.tolist())}
-        rows = [
-            (position[a["image_id"] - 1], a["category_id"] - 1, *map(float, a["bbox"])) for a in content["annotations"]
-        ]
-        sizes = [(image["height"], image["width"]) for image in content["images"]]
-        names = {video["id"]: str(video["name"]) for video in content["videos"]}
-        sequences = [names[image["video_id"]] for image in content["images"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is no ground_truth.json of stage=eval ({error!r}). Evaluate again") from error
+    content = read_labels(path)
+    videos, images, annotations, categories = (
+        _entries(path, content, key) for key in ("videos", "images", "annotations", "categories")
+    )
+    names = {_whole(path, "videos", at, video, "id"): video.get("name") for at, video in enumerate(videos)}
+    labels = {_whole(path, "categories", at, each, "id"): at for at, each in enumerate(categories)}
+    position: dict[int, int] = {}
+    sizes: list[tuple[int, int]] = []
+    sequences: list[str] = []
+    for at, image in enumerate(images):
+        number, video = (_whole(path, "images", at, image, key) for key in ("id", "video_id"))
+        height, width = (_whole(path, "images", at, image, key) for key in ("height", "width"))
+        name = names.get(video)
+        if number in position or not 1 <= number < 1 << 53:
+            _no_truth(path, f"images[{at}] has the id {number}, expected are whole numbers from 1, each once")
+        if not (0 < height <= LARGEST and 0 < width <= LARGEST):
+            _no_truth(path, f"images[{at}] is {width}x{height} px")
+        if not isinstance(name, str):
+            _no_truth(path, f"images[{at}] is of the video {video}, whose name is {shown(name)}")
+        position[number] = at
+        sizes.append((height, width))
+        sequences.append(name)
+    rows = []
+    for at, annotation in enumerate(annotations):
+        image_id, category = (_whole(path, "annotations", at, annotation, key) for key in ("image_id", "category_id"))
+        box = _box(annotation.get("bbox"))
+        if image_id not in position or category not in labels or box is None or min(box[2:]) <= 0:
+            _no_truth(path, f"annotations[{at}] is {shown(annotation, 200)}, of an unknown image or category or no box")
+        rows.append((position[image_id], labels[category], *box))
     targets = np.array(rows, dtype=np.float64).reshape(-1, 6)
     targets = targets[np.argsort(targets[:, 0], kind="stable")]
     nothing = np.zeros(0, np.int64)
     frames = Frames(
-        image_ids=ids,
+        image_ids=np.array(list(position), np.int64) - 1,
         sizes=np.array(sizes, dtype=np.float64).reshape(-1, 2),
         target_frames=targets[:, 0].astype(np.int64),
         target_boxes=_xyxy(targets[:, 2:]),
@@ -116,22 +135,13 @@ def read_predictions(path: Path, frames: Frames, classes: Sequence[str]) -> Fram
 
     Raises:
         FileNotFoundError: if there is no such file.
-        DataError: if it is no list of COCO results, names an image that is not evaluated or an unknown category, or
-            holds a number that is not finite.
+        DataError: if it is no list of COCO results, or names, with its entry, an image that is not evaluated, an
+            unknown category, a box that is none, or a score beyond 0..1.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise DataError(f"{path}: is no JSON ({error}). Export it again") from error
-    if isinstance(entries, dict) and isinstance(entries.get("annotations"), list):
-        entries = entries["annotations"]
-    if not isinstance(entries, list):
-        raise DataError(f'{path}: expected a list of {{"image_id", "category_id", "bbox", "score"}}')
+    entries = load_predictions(path)
     position = {item + 1: at for at, item in enumerate(frames.image_ids.tolist())}
-    rows = np.array([_row(path, at, entry, position, len(classes)) for at, entry in enumerate(entries)])
-    rows = rows.reshape(-1, 7)
-    if bad := np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist():
-        raise DataError(f"{path}, entry {bad[0]}: a box or score is not a finite number. Export it again")
+    rows = np.array([_row(path, at, entry, position, classes) for at, entry in enumerate(entries)]).reshape(-1, 7)
+    _check_corners(path, rows, frames)
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     return replace(
         frames,
@@ -140,6 +150,23 @@ def read_predictions(path: Path, frames: Frames, classes: Sequence[str]) -> Fram
         pred_boxes=_xyxy(rows[:, 2:6]),
         pred_scores=rows[:, 6],
     )
+
+
+def load_predictions(path: Path) -> list[Any]:
+    """The entries of a COCO results file, which need not be right.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        DataError: if it is no JSON, or no list of entries.
+    """
+    entries = read_labels(path)
+    if isinstance(entries, dict) and isinstance(entries.get("annotations"), list):
+        entries = entries["annotations"]
+    if not isinstance(entries, list):
+        raise DataError(
+            f'{path}: expected a list of {{"image_id", "category_id", "bbox", "score"}}, came {shown(entries)}'
+        )
+    return entries
 
 
 def read_masks(folder: Path, frames: Frames, dataset: ClipDataset, threshold: float = 0.5) -> Frames:
@@ -156,14 +183,7 @@ def read_masks(folder: Path, frames: Frames, dataset: ClipDataset, threshold: fl
     rows = []
     ones = zero_and_one(sorted(folder.glob("*/*.png")))
     for at, item in enumerate(frames.image_ids.tolist()):
-        sequence, t = dataset.locate(item)
-        names = dict.fromkeys((Path(sequence.frames.where(t)).stem, str(t)))
-        paths = [folder / sequence.name / f"{name}.png" for name in names]
-        path = next((p for p in paths if p.is_file()), None)
-        if path is None:
-            raise DataError(
-                f"{folder}: no mask of {sequence.name}, frame {t}; looked for {' and '.join(map(str, paths))}"
-            )
+        path = _mask_file(folder, dataset, item)
         image = read_grey(path)
         height, width = frames.sizes[at].astype(int).tolist()
         if image.shape != (height, width):
@@ -185,20 +205,100 @@ def read_masks(folder: Path, frames: Frames, dataset: ClipDataset, threshold: fl
     )
 
 
-def _row(path: Path, at: int, entry: Any, position: dict[int, int], classes: int) -> list[float]:
-    where = f"{path}, entry {at}"
-    try:
-        image, label = entry["image_id"], int(entry["category_id"]) - 1
-        box, score = [float(v) for v in entry["bbox"]], float(entry["score"])
-    except (KeyError, TypeError, ValueError) as error:
+def check_masks(folder: Path, dataset: ClipDataset) -> None:
+    """Sees to it that each evaluated frame has its mask, before hours are spent on what it is compared with.
+
+    Raises:
+        DataError: naming the first that is missing, and what is there instead.
+    """
+    for item in range(len(dataset)):
+        _mask_file(folder, dataset, item)
+
+
+def _mask_file(folder: Path, dataset: ClipDataset, item: int) -> Path:
+    sequence, t = dataset.locate(item)
+    names = dict.fromkeys((Path(sequence.frames.where(t)).stem, str(t)))
+    paths = [folder / sequence.name / f"{name}.png" for name in names]
+    path = next((p for p in paths if p.is_file()), None)
+    if path is None:
+        looked = " and ".join(map(str, paths))
+        below = paths[0].parent if paths[0].parent.is_dir() else folder
+        there = [entry.name for entry, _ in zip(sorted(below.iterdir()), range(3), strict=False)]
         raise DataError(
-            f"{where}: expected image_id, category_id, bbox and score, came {entry!r} ({error!r})"
-        ) from error
-    if image not in position:
-        raise DataError(f"{where}: image_id {image!r} is none of the evaluated frames; ground_truth.json lists them")
-    if not 0 <= label < classes or len(box) != 4:
-        raise DataError(f"{where}: expected category_id 1 to {classes} and a bbox of x, y, w, h; came {entry!r}")
-    return [position[image], label, *box, score]
+            f"{folder}: no mask of {sequence.name}, frame {t}; looked for {looked}. {below} holds "
+            f"{', '.join(map(shown, there)) or 'nothing'}; name the masks as the frames are"
+        )
+    return path
+
+
+def _row(path: Path, at: int, entry: Any, position: dict[int, int], classes: Sequence[str]) -> list[float]:
+    where = f"{path}, entry {at}"
+    if not isinstance(entry, dict) or not {"image_id", "category_id", "bbox", "score"} <= entry.keys():
+        raise DataError(f"{where}: expected image_id, category_id, bbox and score, came {shown(entry, 200)}")
+    image, category, score = entry["image_id"], entry["category_id"], entry["score"]
+    # Text is no id: the names of files are, too, and would be taken for other images.
+    number = None if isinstance(image, str) else whole(image)
+    if number not in position:
+        raise DataError(
+            f"{where}: image_id {shown(image)} is none of the evaluated frames; it must be the id of an image in "
+            "ground_truth.json, a number that has nothing to do with the names of files"
+        )
+    label = None if isinstance(category, str) else whole(category)
+    if label is None or not 1 <= label <= len(classes):
+        names = shown(", ".join(f"{i} {name}" for i, name in enumerate(classes, start=1)), 200)[1:-1]
+        raise DataError(
+            f"{where}: category_id is {shown(category)}, expected category_id 1 to {len(classes)} ({names}). Some "
+            "tools count from 0: write the ids of ground_truth.json"
+        )
+    box = _box(entry["bbox"])
+    if box is None:
+        raise DataError(
+            f"{where}: bbox is {shown(entry['bbox'])}, expected x, y, w, h in px: four numbers, w and h not negative"
+        )
+    value = None if isinstance(score, str) else number_of(score)
+    if value is None or not 0 <= value <= 1:
+        raise DataError(f"{where}: score is {shown(score)}, expected a number from 0 to 1 (divide per cent by 100)")
+    return [position[number], label - 1, *box, value]
+
+
+def _box(value: object) -> list[float] | None:
+    given = value if isinstance(value, list) and not any(isinstance(v, str) for v in value) else []
+    box = [side for v in given if (side := number_of(v)) is not None]
+    return box if len(box) == len(given) == 4 and min(box[2:]) >= 0 else None
+
+
+def _check_corners(path: Path, rows: NDArray[np.float64], frames: Frames) -> None:
+    """Raises DataError where boxes make sense as corners only; judged over all, since a single one may be large."""
+    if len(rows) < 3:
+        return
+    sizes = frames.sizes[rows[:, 0].astype(np.int64)][:, ::-1]
+    first, second = rows[:, 2:4], rows[:, 4:6]
+    as_corners = (second > first).all() and (second <= sizes + 1).all()
+    if as_corners and (first + second > sizes + 1).any():
+        at = int((first + second > sizes + 1).any(axis=1).argmax())
+        raise DataError(
+            f"{path}: the boxes seem to be corners x1, y1, x2, y2, such as {rows[at, 2:6].tolist()} of entry {at}, "
+            "which would end outside of its image as x, y, w, h. Write x1, y1, x2 - x1, y2 - y1"
+        )
+
+
+def _entries(path: Path, content: Any, key: str) -> list[dict[str, Any]]:
+    entries = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        _no_truth(path, f"it has no list {key!r} of objects")
+    return entries
+
+
+def _whole(path: Path, key: str, at: int, entry: dict[str, Any], name: str) -> int:
+    value = entry.get(name)
+    found = None if isinstance(value, str) else whole(value)
+    if found is None:
+        _no_truth(path, f"{name} of {key}[{at}] is {shown(value)}, expected a whole number")
+    return found
+
+
+def _no_truth(path: Path, fault: str) -> NoReturn:
+    raise DataError(f"{path}: is no ground_truth.json of stage=eval ({fault}). Evaluate again")
 
 
 def _xyxy(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

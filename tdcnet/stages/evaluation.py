@@ -15,6 +15,7 @@ from tdcnet.deploy.backends import GRAPHS, read_info
 from tdcnet.deploy.weights import Weights, read_weights
 from tdcnet.report import Run
 from tdcnet.report.exchange import read_masks, read_predictions
+from tdcnet.stages.compared import check_compared, is_masks, is_results
 from tdcnet.stages.inherit import inherit
 from tdcnet.stages.parts import NOT_TRAINING, Results, backend, build, build_trainer, measure, report, validate
 
@@ -29,6 +30,8 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None)
     if (others or strides) and not cfg.stage.get("report"):
         raise ValueError("stage.compare and stage.strides are shown in the report; leave stage.report=true")
     parts = build(cfg, overrides, weights, ready=True)
+    for record in check_compared([Path(other) for other in others], parts["datamodule"], graphs=bool(backend(cfg))):
+        inherit(cfg, record, ["dataset", *overrides])  # refuses other classes
     parts["trainer"] = trainer = build_trainer(cfg, without=NOT_TRAINING)
     metrics = validate(cfg, trainer, parts)
     if not cfg.stage.get("report"):
@@ -57,9 +60,9 @@ def _label(cfg: DictConfig) -> str:
 def _compared(cfg: DictConfig, overrides: Sequence[str], path: Path, parts: dict[str, Any], runs: Sequence[Run]) -> Run:
     """Another detector on the same frames: a checkpoint is run, COCO results and masks are read."""
     frames, name = runs[0].frames, _unique(path.stem, runs)
-    if path.suffix == ".json":
+    if is_results(path):
         found = read_predictions(path, frames, parts["datamodule"].classes)
-    elif path.is_dir() and not (path / "model.safetensors").is_file():
+    elif is_masks(path):
         found = read_masks(path, frames, parts["datamodule"].val_dataset)
     else:
         weights = read_info(path) if backend(cfg) and path.suffix in GRAPHS else read_weights(path)

@@ -33,8 +33,9 @@ def root(tmp_path: Path) -> Path:
             assert cv2.imwrite(str(root / f"images/{name}/{at}.png"), np.zeros((16, 16), np.uint8))
             number = len(side["images"]) + 1
             side["images"].append({"id": number, "file_name": f"images/{name}/{at}.png"})
-            for _ in range((at == 0) * (2 if name == "c_1" else 1)):
-                box = {"id": len(side["annotations"]) + 1, "image_id": number, "category_id": 1, "bbox": [1, 1, 3, 3]}
+            for i in range((at == 0) * (2 if name == "c_1" else 1)):
+                bbox = [1 + 8 * i, 1, 3, 3]
+                box = {"id": len(side["annotations"]) + 1, "image_id": number, "category_id": 1, "bbox": bbox}
                 side["annotations"].append(box)
     for side_name, part in content.items():
         (root / f"{side_name}.json").write_text(json.dumps(part))

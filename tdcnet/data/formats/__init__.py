@@ -2,7 +2,7 @@
 
 Each module has
 
-- ``CLASSES``: the names that labels index into;
+- ``CLASSES``: the names that labels index into, or ``("target",)`` where each set has its own; sequences tell them;
 - ``read(root, split, *, problems=None, cache_dir=None) -> list[Sequence]`` with ``split`` ``"train"`` or ``"val"``
   (SatVideoIRSDT also has ``"test"``), and options of its own.
 
@@ -11,6 +11,8 @@ Each module has
 
 import importlib
 from types import ModuleType
+
+from tdcnet.data.formats.foreign import of_name
 
 FORMATS = (
     "anti_uav",
@@ -37,5 +39,6 @@ def reader(name: str) -> ModuleType:
         ValueError: if there is none of that name.
     """
     if name not in FORMATS:
-        raise ValueError(f"format is {name!r}; allowed are {', '.join(FORMATS)}")
+        known = of_name(name)
+        raise ValueError(f"format is {name!r}; allowed are {', '.join(FORMATS)}" + (f". {known}" if known else ""))
     return importlib.import_module(f"tdcnet.data.formats.{name}")

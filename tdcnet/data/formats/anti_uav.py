@@ -21,7 +21,6 @@ are other parts of recordings in train (a warning counts them).
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterable
@@ -34,6 +33,8 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.frames import ImageFiles, VideoFrames, frame_numbers, list_images, natural_sort
 from tdcnet.data.sequence import FrameSource, Sequence
+from tdcnet.files import read_text
+from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -87,14 +88,14 @@ def read(
         sequence = _read_sequence(folder, name, problems, cache_dir)
         if sequence is not None:
             sequences.append(sequence)
-    return common.not_empty(sequences, split, folder)
+    return common.finish(sequences, split, folder, problems, CLASSES)
 
 
 def sequence_names(folder: Path) -> list[str]:
     """The sequences of a split: those that its ``list.txt`` names, or else all its folders, in natural order."""
     listing = folder / "list.txt"
     if listing.is_file():
-        lines = listing.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(listing, errors="replace").splitlines()
         return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     return [path.name for path in natural_sort(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
 
@@ -125,8 +126,8 @@ def _warn_if_shared(ours: Iterable[str], theirs: Iterable[str], folder: Path, ot
 
 def _read_sequence(split: Path, name: str, problems: Problems, cache_dir: Path | None) -> Sequence | None:
     folder = split / name
-    if Path(name).name != name:
-        problems.report(split / "list.txt", f"{name!r} is not the name of a folder", "Correct or delete the line")
+    if Path(name).name != name or not common.can_be_a_path(name):
+        problems.report(split / "list.txt", f"{shown(name)} is not the name of a folder", "Correct or delete the line")
         return None
     labels = next((folder / label for label in LABELS if (folder / label).is_file()), None)
     if labels is None:
@@ -217,13 +218,16 @@ def read_labels(path: Path, problems: Problems) -> list[Row]:
     Raises:
         DataError: if the file is not as expected, or at the first problem (policy ``"error"``).
     """
+    expected = 'expected {"exist": [...], "gt_rect": [[x, y, w, h], ...]}'
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-        exist, rects = list(data["exist"]), list(data["gt_rect"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f'{path}: expected {{"exist": [...], "gt_rect": [[x, y, w, h], ...]}}, came {error!r}'
-        ) from error
+        data = common.read_labels(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: is not there, {expected}") from error
+    except DataError as error:
+        raise DataError(f"{error}; {expected}") from error
+    exist, rects = (data.get(key) if isinstance(data, dict) else None for key in ("exist", "gt_rect"))
+    if not isinstance(exist, list) or not isinstance(rects, list):
+        raise DataError(f"{path}: {expected}, came {shown(data)}")
     if len(exist) != len(rects):
         problems.report(
             path, f"has {len(exist)} of exist and {len(rects)} of gt_rect", "They must be one per frame; copy it again"
@@ -237,10 +241,13 @@ def read_labels(path: Path, problems: Problems) -> list[Row]:
 def _row(there: object, rect: object, where: str, problems: Problems) -> Row:
     if there == 0:
         return []
-    numbers = [float(v) for v in rect if isinstance(v, int | float)] if isinstance(rect, list) else []
-    if there == 1 and isinstance(rect, list) and len(numbers) == len(rect) == 4:
+    given = [common.number(value) for value in rect] if isinstance(rect, list) and len(rect) == 4 else []
+    numbers = [value for value in given if value is not None]
+    if there == 1 and len(numbers) == 4:
         return numbers
     problems.report(
-        where, f"expected exist 0, or 1 and a box x, y, w, h; came {there!r} and {rect!r}", "Correct the entry"
+        where,
+        f"expected exist 0, or 1 and a box x, y, w, h; came {shown(there)} and {shown(rect)}",
+        "Correct the entry",
     )
     return None

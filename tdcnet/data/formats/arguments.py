@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tdcnet.data.errors import DataError
-from tdcnet.data.formats import FORMATS
+from tdcnet.data.formats import FORMATS, reader
 from tdcnet.data.name_patterns import NamePattern
 from tdcnet.plain_data import parse_yaml
 from tdcnet.shown import LogFormatter, lines
@@ -19,7 +19,9 @@ from tdcnet.shown import LogFormatter, lines
 
 def add_arguments(parser: argparse.ArgumentParser, on_bad_frame: str) -> None:
     """Adds ``--format``, ``--root``, ``--set`` and ``--on-bad-frame``, which is ``on_bad_frame`` unless given."""
-    parser.add_argument("--format", required=True, choices=FORMATS, help="layout of the data")
+    parser.add_argument(
+        "--format", required=True, type=_format, metavar="FORMAT", help=f"layout of the data: {', '.join(FORMATS)}"
+    )
     parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
     parser.add_argument(
         "--set", nargs="+", default=[], type=_option, metavar="KEY=VALUE", help="options of the reader, as in YAML"
@@ -82,6 +84,14 @@ def _name_pattern(text: str) -> NamePattern:
         return NamePattern(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _format(text: str) -> str:
+    try:
+        reader(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _regex(text: str) -> re.Pattern[str]:

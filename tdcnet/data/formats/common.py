@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.data import names
+from tdcnet.data.duplicates import repeats
 from tdcnet.data.errors import DataError, Problems
+from tdcnet.data.formats.foreign import hint
 from tdcnet.data.frames import ImageFiles, list_images
 from tdcnet.data.sequence import FrameSource, Sequence
+from tdcnet.files import LONGEST_NAME, parse_json, read_json, read_text
+from tdcnet.limits import MOST_JSON
+from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +84,7 @@ def find(root: Path, names: Iterable[str], what: str) -> Path:
         if path.exists():
             return path
     places = ", ".join(str(path.absolute()) for path in tried)
-    raise FileNotFoundError(f"{what} not found; looked for {places}. {HOW_TO_GET}")
+    raise FileNotFoundError(f"{what} not found; looked for {places}. {HOW_TO_GET}{hint(root)}")
 
 
 def read_split_file(path: Path) -> dict[str, list[str]]:
@@ -89,8 +96,7 @@ def read_split_file(path: Path) -> dict[str, list[str]]:
     """
     shape = 'a line such as {"train": ["NAME_1", "NAME_2"], "val": ["NAME_3"]}'
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        sides = {side: list(content[side]) for side in SPLITS}
+        content = read_json(path)
     except FileNotFoundError:
         if not path.parent.is_dir():
             raise FileNotFoundError(
@@ -100,13 +106,17 @@ def read_split_file(path: Path) -> dict[str, list[str]]:
         raise FileNotFoundError(
             f"split not found; looked for {path.absolute()}. Write {shape}, or have scripts/split.py write it"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: cannot be used as a split ({error!r}). It must be {shape}") from error
+    except DataError as error:
+        raise DataError(f"{error}; it cannot be used as a split. It must be {shape}") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(side), list) for side in SPLITS):
+        raise DataError(f"{path}: cannot be used as a split, came {shown(content)}. It must be {shape}")
+    sides = {side: content[side] for side in SPLITS}
     every = [name for side in sides.values() for name in side]
     if bad := [name for name in every if not isinstance(name, str) or not name or Path(name).name != name]:
-        raise DataError(f"{path}: {bad[0]!r} is not the name of a recording. It must be {shape}")
-    if twice := sorted({name for name in every if every.count(name) > 1}):
-        raise DataError(f"{path}: {', '.join(twice)} listed twice; a recording belongs to one side, once. Delete one")
+        raise DataError(f"{path}: {shown(bad[0])} is not the name of a recording. It must be {shape}")
+    if twice := [name for name, times in Counter(every).items() if times > 1]:
+        name = shown(twice[0])[1:-1]
+        raise DataError(f"{path}: {name} listed twice; a recording belongs to one side, once. Delete one")
     return sides
 
 
@@ -117,15 +127,103 @@ def warn_shared(names: Iterable[str], others: Iterable[str], where: object) -> N
         log.warning("%s: %d entries are on both sides of the split, such as %s", where, len(shared), shared[0])
 
 
-def not_empty(sequences: list[Sequence], split: str, where: Path) -> list[Sequence]:
-    """Gives ``sequences`` back.
+def finish(
+    sequences: list[Sequence], split: str | None, where: Path, problems: Problems, classes: tuple[str, ...]
+) -> list[Sequence]:
+    """What every reader gives back: checked as a whole, with the names of its classes.
+
+    Args:
+        sequences: as read.
+        split: None for all recordings there are, where none may be of a split.
+        where: what lists them, for messages.
+        problems: of this reading.
+        classes: names that labels index into, of sequences that do not tell them.
 
     Raises:
-        DataError: if they hold no frame of the split.
+        DataError: if they hold no frame of the split, or their boxes are of another unit.
     """
-    if not any(len(sequence.indices) for sequence in sequences):
+    if split is not None and not any(len(sequence.indices) for sequence in sequences):
         raise DataError(f"{where}: the {split!r} split holds no usable frame. Check the list and that its files exist")
-    return sequences
+    _check_units(sequences, where)
+    problems.tell_repeated(where)
+    return [sequence if sequence.classes else replace(sequence, classes=classes) for sequence in sequences]
+
+
+def _check_units(sequences: list[Sequence], where: Path) -> None:
+    """Fractions of width and height, taken for px, put every target into the first pixel of its image."""
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(each for s in sequences for each in s.boxes)])
+    # Of one box or two on the edge one cannot say; whole numbers are px.
+    inside = (boxes <= 1).all(axis=1) & (boxes != boxes.round()).any(axis=1)
+    found = int(inside.sum())
+    if not found:
+        return
+    such = ",".join(f"{value:.4g}" for value in boxes[int(inside.argmax())])
+    if found == len(boxes):
+        raise DataError(
+            f"{where}: all {found} boxes lie within the first pixel of their images, such as {such}. They seem to be "
+            "fractions of width and height, and px are meant (or fractions were divided twice). Multiply them, or "
+            "write YOLO labels, which are fractions (dataset=yolo)"
+        )
+    log.warning(
+        "%s: %d of %d boxes lie within the first pixel of their images, such as %s; are these fractions, not px?",
+        where,
+        found,
+        len(boxes),
+        such,
+    )
+
+
+def read_labels(path: Path) -> Any:
+    """A JSON file of labels. NaN, infinity and numbers too large for any use are given as text.
+
+    JSON has no such numbers, but Python writes them. As text they are none either, and the reader that comes upon one
+    can say which entry has it.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        DataError: if it cannot be read as JSON.
+    """
+    try:
+        return read_json(path)
+    except DataError:
+        text = read_text(path, MOST_JSON)
+        quoted = _NO_NUMBER.sub(lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', text)
+        if quoted == text:
+            raise
+    return parse_json(quoted, path)
+
+
+def number(value: object) -> float | None:
+    """A number of a file, finite, as such or as text; None if it is none."""
+    if isinstance(value, str) and len(value) <= 40 and _NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+        return None
+    return float(value)
+
+
+def whole(value: object) -> int | None:
+    """A whole number of a file, as such, as text or as 3.0; None if it is none, or none that fits into 63 bits."""
+    if isinstance(value, str):
+        text = value.strip()
+        value = int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else number(text)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1 << 62:
+        return None
+    return int(value) if value == int(value) else None
+
+
+def frame_number(stem: str) -> int | None:
+    """The number that a name is, or None: digits, as many as fit into 63 bits."""
+    return int(stem) if stem.isdecimal() and len(stem) <= 18 else None
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NO_NUMBER = re.compile(
+    r'"(?:[^"\\]|\\.)*"|(?<![\w.+-])-?(?:Infinity\b|NaN\b|\d{19,}[\d.eE+-]*|\d[\d.]*[eE]\+?\d{3,})', re.ASCII
+)
+"""Text, and what is no number that can be used."""
+LARGEST = 1e9
+"""No coordinate in px is larger; what is, overflows sooner or later."""
 
 
 def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dict[int, ListedFrame]]:
@@ -137,7 +235,7 @@ def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dic
     """
     listed: dict[str, dict[int, ListedFrame]] = {}
     # A prefix in another encoding must not stop the reader: it is dropped anyway.
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path, errors="replace")
     for at, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
@@ -145,19 +243,19 @@ def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dic
         _, found, rest = f"/{line.strip()}".replace("\\", "/").rpartition("/images/")
         tokens = rest.split()
         parts = PurePosixPath(tokens[0]).parts if found and tokens else ()
-        if len(parts) != 2 or parts[0] == ".." or not PurePosixPath(parts[1]).stem.isdecimal():
+        at_frame = frame_number(PurePosixPath(parts[1]).stem) if len(parts) == 2 else None
+        if at_frame is None or parts[0] == ".." or not can_be_a_path(parts[0]):
             problems.report(
                 where,
-                f"expected .../images/SEQUENCE/NUMBER.png and its boxes, came {line.strip()[:80]!r}",
+                f"expected .../images/SEQUENCE/NUMBER.png and its boxes, came {shown(line.strip())}",
                 "Correct or delete the line",
             )
             continue
         frames = listed.setdefault(parts[0], {})
-        number = int(PurePosixPath(parts[1]).stem)
-        if number in frames:
+        if at_frame in frames:
             problems.report(where, f"frame {tokens[0]} is listed a second time", "Keep one of the lines")
             continue
-        frames[number] = frame = ListedFrame(where)
+        frames[at_frame] = frame = ListedFrame(where)
         for token in tokens[1:]:
             parsed = parse_box(token, num_classes)
             if isinstance(parsed, str):
@@ -171,15 +269,18 @@ def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dic
 def parse_box(token: str, num_classes: int) -> tuple[list[float], int] | str:
     """Box and class of ``x1,y1,x2,y2,class``, or what is wrong with it."""
     parts = token.split(",")
-    try:
-        box, label = [float(part) for part in parts[:-1]], int(parts[-1])
-    except ValueError:
-        box, label = [], 0
-    if len(box) != 4:
-        return f"box {token!r} is not x1,y1,x2,y2,class"
+    box, label = [number(part) for part in parts[:-1]], whole(parts[-1])
+    if len(box) != 4 or label is None or None in box:
+        return f"box {shown(token)} is not x1,y1,x2,y2,class"
     if not 0 <= label < num_classes:
-        return f"box {token!r} has class {label}; allowed are 0 to {num_classes - 1}"
-    return box, label
+        return f"box {shown(token)} has class {label}; allowed are 0 to {num_classes - 1}"
+    return [value for value in box if value is not None], label
+
+
+def can_be_a_path(name: str) -> bool:
+    """Whether files may be called so; asking a file system for others ends in errors of its own."""
+    parts = name.split("/")
+    return "\0" not in name and len(parts) < 100 and all(len(part.encode()) <= LONGEST_NAME for part in parts)
 
 
 def load_recording(
@@ -201,16 +302,16 @@ def load_recording(
     except DataError as error:
         problems.report(folder, f"holds no image that can be read ({error})", f"Copy it again; {HOW_TO_GET}")
         return None
-    position = {int(number): i for i, number in enumerate(numbers)}
+    position = {int(each): i for i, each in enumerate(numbers)}
     indices: list[int] = []
     owners: list[tuple[int, str]] = []
     raw: list[list[float]] = []
     classes: list[int] = []
-    for number, frame in sorted(listed.items()):
-        at = position.get(number)
+    for wanted, frame in sorted(listed.items()):
+        at = position.get(wanted)
         if at is None:
             problems.report(
-                frame.where, f"frame {number} of {folder} is listed, its file is missing", "Copy it or delete the line"
+                frame.where, f"frame {wanted} of {folder} is listed, its file is missing", "Copy it or delete the line"
             )
             continue
         indices.append(at)
@@ -234,15 +335,15 @@ def _numbered_images(folder: Path, problems: Problems) -> tuple[list[Path], NDAr
     paths = list_images(folder)
     by_pattern = names.numbers([path.name for path in paths]) if names.given() else [None] * len(paths)
     for path, named in zip(paths, by_pattern, strict=True):
-        if named is None and not path.stem.isdecimal():
+        at = frame_number(path.stem) if named is None else named
+        if at is None:
             problems.report(path, "the name is not a frame number", "Move the file out of the folder")
             continue
-        number = int(path.stem) if named is None else named
-        if number in kept:
-            problems.report(path, f"is frame {number}, and so is {kept[number].name}", "Keep one of them")
+        if at in kept:
+            problems.report(path, f"is frame {at}, and so is {kept[at].name}", "Keep one of them")
             continue
-        kept[number] = path
-    paths = [kept[number] for number in sorted(kept)]
+        kept[at] = path
+    paths = [kept[at] for at in sorted(kept)]
     return paths, np.array(sorted(kept), dtype=np.int64)
 
 
@@ -276,6 +377,8 @@ def boxes_by_frame(
 ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.int64]]]:
     """Groups boxes by frame, without those that cannot be right; those that end up to 1 px outside are clipped.
 
+    A box that repeats another of its frame and class counts once (:mod:`tdcnet.data.duplicates`).
+
     Args:
         frames: position of the frame of each box, ascending, [N].
         boxes: ``x1, y1, x2, y2`` in px, [N, 4].
@@ -296,7 +399,13 @@ def boxes_by_frame(
     for i in np.flatnonzero(~keep):
         text = ",".join(f"{value:g}" for value in boxes[i])
         fault = f"reaches outside the {width}x{height} image" if filled[i] else "has no area (x2 <= x1 or y2 <= y1)"
+        if not np.isfinite(boxes[i]).all():
+            fault = "is not of finite numbers"
         problems.report(where(int(i)), f"box {text} {fault}", "Correct or delete the box")
+    usable = np.flatnonzero(keep)
+    for i in usable[repeats(frames[keep], clipped[keep], labels[keep])].tolist():
+        keep[i] = False
+        problems.repeat(where(i))
     bounds = np.searchsorted(frames[keep], np.arange(1, num_frames + 1))
     return (
         np.split(clipped[keep].astype(np.float32), bounds)[:-1],

@@ -26,6 +26,7 @@ from tdcnet.data.frames import VideoFrames
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.video import open_videos
 from tdcnet.files import read_arrays, write_arrays
+from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +63,15 @@ def read(
     root, problems = Path(root), problems or Problems()
     split_file = root / "split.json"
     names = common.read_split_file(split_file)[split]
-    return common.not_empty(_sequences(root, names, problems, cache_dir), split, split_file)
+    return common.finish(_sequences(root, names, problems, cache_dir), split, split_file, problems, CLASSES)
 
 
 def read_all(root: Path | str, *, problems: Problems | None = None, cache_dir: Path | None = None) -> list[Sequence]:
     """All videos, whether or not there is a ``split.json``; arguments as those of :func:`read`."""
-    root = Path(root)
+    root, problems = Path(root), problems or Problems()
     folder = root / "videos" if (root / "videos").is_dir() else root
-    return _sequences(root, sorted(path.stem for path in folder.glob("*.mp4")), problems or Problems(), cache_dir)
+    names = sorted(path.stem for path in folder.glob("*.mp4"))
+    return common.finish(_sequences(root, names, problems, cache_dir), None, folder, problems, CLASSES)
 
 
 def _sequences(root: Path, names: list[str], problems: Problems, cache_dir: Path | None) -> list[Sequence]:
@@ -79,6 +81,9 @@ def _sequences(root: Path, names: list[str], problems: Problems, cache_dir: Path
     paths = (folder / f"{name}.mp4" for name in names)
     decode_ahead(open_videos((path for path in paths if path.is_file()), cache_dir))
     for name in names:
+        if not common.can_be_a_path(f"{name}_LABELS.mat"):
+            problems.report(root / "split.json", f"no file can be called {shown(name)}", "Correct or delete the name")
+            continue
         video, labels = folder / f"{name}.mp4", folder / f"{name}_LABELS.mat"
         missing = [path.name for path in (video, labels) if not path.is_file()]
         if missing:
@@ -130,19 +135,28 @@ def label_rows(path: Path, cache_dir: Path | None = None) -> Rows:
     """
     kept = cache_file(path, ".labels.npz", cache_dir)
     try:
-        found = read_arrays(kept, ("num_rows", "frames", "boxes", "labels"))
-        return Rows(int(found["num_rows"]), found["frames"], found["boxes"], found["labels"])
+        return _kept_rows(kept)
     except FileNotFoundError:
         pass
-    except DataError as error:
-        log.warning("%s", error)
+    except (DataError, OSError) as error:
+        log.warning("%s (and is made again)", error)
     rows = _parse(load_label_data(path), path)
+    arrays = {"frames": rows.frames, "boxes": rows.boxes, "labels": rows.labels}
     try:
-        write_arrays(kept, {**rows._asdict(), "num_rows": np.array(rows.num_rows)})
+        write_arrays(kept, {"num_rows": np.array(rows.num_rows), **arrays})
     except OSError as error:
         # Only time is lost; the videos, which do need the cache, complain themselves.
         log.warning("parsed labels of %s are not kept: %s", path, error)
     return rows
+
+
+def _kept_rows(path: Path) -> Rows:
+    found = read_arrays(path, ("num_rows", "frames", "boxes", "labels"))
+    num_rows, frames, boxes, labels = (found[name] for name in ("num_rows", "frames", "boxes", "labels"))
+    kinds = "".join(found[name].dtype.char for name in found)
+    if kinds != "lldl" or num_rows.shape or boxes.shape != (len(frames), 4):
+        raise DataError(f"{path}: is of another kind. Remove it to have it made again")
+    return Rows(int(num_rows), frames, boxes, labels)
 
 
 def load_label_data(path: Path) -> NDArray[Any]:

@@ -21,7 +21,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.data.errors import Problems
+from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, irdst_forms
 from tdcnet.data.formats.irdst_forms import Loaded
 from tdcnet.data.sequence import Sequence
@@ -79,7 +79,7 @@ def read(
     else:
         loaded = irdst_forms.load_masks(form, root, split, problems, cache_dir)
     sequences = [_sequence(root, recording, jump, loaded.in_order) for recording in loaded.recordings]
-    return common.not_empty(sequences, split, loaded.source)
+    return common.finish(sequences, split, loaded.source, problems, CLASSES)
 
 
 def find_form(root: Path, split: str, part: str) -> Form:
@@ -98,8 +98,9 @@ def find_form(root: Path, split: str, part: str) -> Form:
     if any((root / name).is_file() for name in irdst_forms.LISTS["rdian"][split]):
         return "rdian"
     places = [f"IRDST_{part}/boxes", "boxes", *irdst_forms.LISTS["dtum"][split], *irdst_forms.LISTS["rdian"][split]]
-    common.find(root, dict.fromkeys([*places, *_uestc_lists(split)]), f"list or boxes of the IRDST {split!r} split")
-    raise AssertionError("found after all")
+    names = dict.fromkeys([*places, *_uestc_lists(split)])
+    path = common.find(root, names, f"list or boxes of the IRDST {split!r} split")
+    raise DataError(f"{path}: is no regular file, or no folder where one is expected. Copy it again")
 
 
 def _uestc_lists(split: str) -> list[str]:

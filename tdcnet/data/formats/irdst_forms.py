@@ -30,6 +30,8 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.masks import ParsedFolder, mask_folder, update
 from tdcnet.data.frames import IMAGE_SUFFIXES, ImageFiles, frame_numbers, list_images, read_grey
+from tdcnet.files import read_text
+from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -133,14 +135,14 @@ def _singles(
         file = files.get(path.stem)
         if file is None:
             continue
-        for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(_text(file, problems).splitlines(), start=1):
             if not line.strip():
                 continue
             box = _parse_line(line)
             if box is None:
                 problems.report(
                     f"{file}:{number}",
-                    f"expected [x, y, w, h] or x y w h, came {line.strip()[:80]!r}",
+                    f"expected [x, y, w, h] or x y w h, came {shown(line.strip())}",
                     "Correct or delete the line",
                 )
                 continue
@@ -155,14 +157,20 @@ def _parse_line(line: str) -> list[float] | None:
     line = line.strip()
     if line.startswith("[") != line.endswith("]"):
         return None
-    try:
-        values = [float(token) for token in re.split(r"\s*,\s*|\s+", line.strip("[] \t"))]
-    except ValueError:
+    values = [common.number(token) for token in re.split(r"\s*,\s*|\s+", line.strip("[] \t"))]
+    known = [value for value in values if value is not None]
+    if not len(values) == len(known) == 4:
         return None
-    if len(values) != 4:
-        return None
-    x, y, w, h = values
+    x, y, w, h = known
     return [x, y, x + w, y + h]
+
+
+def _text(path: Path, problems: Problems) -> str:
+    try:
+        return read_text(path, errors="replace")
+    except (DataError, OSError) as error:
+        problems.report(path, f"cannot be used ({error})", f"Copy it again; {common.HOW_TO_GET}")
+        return ""
 
 
 # -- lists of frames with masks ----------------------------------------------------------------------------------------
@@ -215,7 +223,7 @@ def _masks(folder: Path, cache_dir: Path | None) -> tuple[ParsedFolder, dict[str
     return mask_folder(folder, paths, 0, cache_dir), {path.stem: path for path in paths}
 
 
-_FRAME = re.compile(r"^/?([^/\s]+)/([^/]*\d[^/]*)$")
+_FRAME = re.compile(r"^/?([^/\s\0]{1,200})/([^/\0]*\d[^/\0]*)$")
 
 
 def is_frame_list(path: Path) -> bool:
@@ -225,22 +233,22 @@ def is_frame_list(path: Path) -> bool:
 
 
 def _lines(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace").replace("\\", "/")
+    text = read_text(path, errors="replace").replace("\\", "/")
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _read_frame_list(path: Path, problems: Problems) -> dict[str, dict[str, str]]:
     """Scene -> stem -> where it is listed."""
     listed: dict[str, dict[str, str]] = {}
-    for at, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+    for at, line in enumerate(read_text(path, errors="replace").splitlines(), start=1):
         line = line.strip().replace("\\", "/")
         if not line:
             continue
         where, match = f"{path}:{at}", _FRAME.match(line)
-        if match is None or match[1] == "..":
+        if match is None or match[1] == ".." or not common.can_be_a_path(f"{match[1]}/{match[2]}.png"):
             problems.report(
                 where,
-                f"expected SCENE/FRAME without suffix, such as /41/1(297), came {line[:80]!r}",
+                f"expected SCENE/FRAME without suffix, such as /41/1(297), came {shown(line)}",
                 "Correct the line",
             )
             continue

@@ -52,7 +52,7 @@ def read(
         if recording is not None:
             aligned = common.aligned_files(root, recording, "match_{}.png", ALIGNED)
             sequences.append(recording.sequence(segment_starts(recording.numbers), aligned))
-    return common.not_empty(sequences, split, list_file)
+    return common.finish(sequences, split, list_file, problems, CLASSES)
 
 
 def segment_starts(numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -39,4 +39,4 @@ def read(
         DataError: at the first problem (policy ``"error"``), or if the split holds no usable frame.
     """
     del cache_dir
-    return uestc.read_set(Path(root), split, "ITSDT", len(CLASSES), problems or Problems())
+    return uestc.read_set(Path(root), split, "ITSDT", CLASSES, problems or Problems())

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,17 +20,19 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdcnet.data.errors import DataError, Problems
-from tdcnet.data.formats.common import HOW_TO_GET, Recording, image_size
+from tdcnet.data.formats.common import HOW_TO_GET, Recording, can_be_a_path, frame_number, image_size
 from tdcnet.data.frames import ImageFiles, default_cache_dir, list_images
 from tdcnet.data.images import read_channels, read_grey
 from tdcnet.data.names import numbers
-from tdcnet.files import read_arrays, write_arrays
+from tdcnet.files import read_arrays, read_text, write_arrays
 from tdcnet.masks import Mask, mask_to_boxes
+from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
 
 _LAYOUT = 2  # of the kept files; another number makes them anew
 _NO_BOXES = np.zeros((0, 4), np.float32)
+_STORED = ("names", "stamps", "sizes", "counts", "boxes")
 
 
 # -- one mask ----------------------------------------------------------------------------------------------------------
@@ -169,30 +172,40 @@ class ParsedFolder:
 
     def _load(self) -> dict[str, tuple[tuple[int, int], Parsed]]:
         try:
-            arrays = read_arrays(self.file, ("names", "stamps", "sizes", "counts", "boxes"))
+            found = read_arrays(self.file, _STORED)
+            names, stamps, sizes, counts, boxes = (found[name] for name in _STORED)
+            n = len(names)
+            shapes = (names.shape, stamps.shape, sizes.shape, counts.shape, boxes.shape)
+            if not n:
+                return {}
+            if (
+                (counts < 0).any()
+                or shapes != ((n,), (n, 2), (n, 2), (n,), (int(counts.sum()), 4))
+                or names.dtype.kind != "U"
+            ):
+                raise DataError(f"{self.file}: holds something else")
+            parts = np.split(boxes, np.cumsum(counts)[:-1])
+            return {
+                name: ((stamp[0], stamp[1]), Parsed((size[0], size[1]), part))
+                for name, stamp, size, part in zip(names.tolist(), stamps.tolist(), sizes.tolist(), parts, strict=True)
+            }
         except FileNotFoundError:
             return {}
-        except DataError as error:
-            log.warning("%s", error)
+        except (DataError, OSError) as error:
+            log.warning("%s (and is made again)", error)
             return {}
-        names, stamps, sizes = arrays["names"].tolist(), arrays["stamps"].tolist(), arrays["sizes"].tolist()
-        parts = np.split(arrays["boxes"].reshape(-1, 4), np.cumsum(arrays["counts"]))
-        return {
-            name: ((stamp[0], stamp[1]), Parsed((size[0], size[1]), part))
-            for name, stamp, size, part in zip(names, stamps, sizes, parts[:-1], strict=True)
-        }
 
     def _keep(self, entries: dict[str, tuple[tuple[int, int], Parsed]]) -> None:
         parsed = [entry for _, entry in entries.values()]
-        content = {
+        arrays: dict[str, NDArray[Any]] = {
             "names": np.array(list(entries)),
-            "stamps": np.array([stamp for stamp, _ in entries.values()], np.int64),
-            "sizes": np.array([entry.size for entry in parsed], np.int32),
+            "stamps": np.array([stamp for stamp, _ in entries.values()], np.int64).reshape(-1, 2),
+            "sizes": np.array([entry.size for entry in parsed], np.int32).reshape(-1, 2),
             "counts": np.array([len(entry.boxes) for entry in parsed], np.int64),
             "boxes": np.concatenate([_NO_BOXES, *(entry.boxes for entry in parsed)]),
         }
         try:
-            write_arrays(self.file, content)
+            write_arrays(self.file, arrays)
         except OSError as error:
             log.warning("what was read from masks is not kept in %s: %s", self.file, error)  # only time is lost
 
@@ -236,7 +249,7 @@ def update(folders: Iterable[ParsedFolder], what: str = "reading masks") -> None
 
 def list_lines(path: Path) -> list[tuple[str, str]]:
     """``path:line`` and text of each line that is not blank, back-slashes as slashes."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path, errors="replace")
     lines = ((f"{path}:{at}", line.strip()) for at, line in enumerate(text.splitlines(), start=1))
     return [(where, line.replace("\\", "/")) for where, line in lines if line]
 
@@ -259,17 +272,18 @@ def read_sequence_list(path: Path, name: str, problems: Problems) -> dict[str, d
         at = next((i for i, part in enumerate(parts) if re.fullmatch(name, part)), None)
         rest = parts[at + 1 :] if at is not None else []
         stem = rest[-1].partition(".")[0] if rest else ""
-        if at is None or (rest and not stem.isdecimal()):
+        number = frame_number(stem)
+        if at is None or not can_be_a_path(parts[at]) or (rest and number is None):
             expected = f"expected a sequence ({name}) or SEQUENCE/.../NUMBER.png"
-            problems.report(where, f"{expected}, came {line[:80]!r}", "Correct or delete the line")
+            problems.report(where, f"{expected}, came {shown(line)}", "Correct or delete the line")
             continue
         sequence = parts[at]
-        if sequence in whole if not rest else int(stem) in listed.get(sequence, {}):
-            problems.report(where, f"{line[:80]!r} is listed a second time", "Keep one of the lines")
+        if sequence in whole if number is None else number in listed.get(sequence, {}):
+            problems.report(where, f"{shown(line)} is listed a second time", "Keep one of the lines")
             continue
         frames = listed.setdefault(sequence, {})
-        if rest:
-            frames[int(stem)] = where
+        if number is not None:
+            frames[number] = where
         else:
             whole.add(sequence)
     return listed | {sequence: {} for sequence in whole}

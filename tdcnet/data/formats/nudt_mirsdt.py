@@ -94,7 +94,7 @@ def read(
     _check_folders(pairs, root, masks_root)
     recordings = masks.load_recordings(pairs, problems, threshold=threshold, cache_dir=cache_dir)
     sequences = [recording.sequence(np.zeros(len(recording.paths), np.int64), None) for recording in recordings]
-    return common.not_empty(sequences, split, where)
+    return common.finish(sequences, split, where, problems, CLASSES)
 
 
 def _split(root: Path, split: str, published: str, problems: Problems) -> tuple[dict[str, dict[int, str]], Path]:

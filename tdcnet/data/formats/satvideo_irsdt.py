@@ -69,7 +69,7 @@ def read(
     ]
     recordings = masks.load_recordings(pairs, problems, threshold=threshold, cache_dir=cache_dir)
     sequences = [recording.sequence(np.zeros(len(recording.paths), np.int64), None) for recording in recordings]
-    return common.not_empty(sequences, split, tried[0] if tried else side)
+    return common.finish(sequences, split, tried[0] if tried else side, problems, CLASSES)
 
 
 def _choose(

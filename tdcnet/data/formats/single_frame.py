@@ -23,6 +23,7 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, masks
 from tdcnet.data.frames import IMAGE_SUFFIXES, ImageFiles, list_images
 from tdcnet.data.sequence import Sequence
+from tdcnet.shown import shown
 
 CLASSES: tuple[str, ...] = ("target",)
 _SUFFIX_OF_SIRST = "_pixels0"
@@ -90,7 +91,7 @@ def read(
                     segment_start=np.zeros(1, np.int64),
                 )
             )
-    return common.not_empty(sequences, split, list_file)
+    return common.finish(sequences, split, list_file, problems, CLASSES)
 
 
 def _by_id(folder: Path) -> dict[str, Path]:
@@ -124,7 +125,9 @@ def _ids(path: Path, problems: Problems) -> dict[str, str]:
         name = line.rpartition("/")[2]
         if name.lower().endswith(IMAGE_SUFFIXES):
             name = Path(name).stem
-        if name in ids:
+        if not name or not common.can_be_a_path(name):
+            problems.report(where, f"{shown(line)} is no name of an image", "Correct or delete the line")
+        elif name in ids:
             problems.report(where, f"{name} is listed a second time", "Keep one of the lines")
         else:
             ids[name] = where

@@ -72,7 +72,7 @@ def read(
     pairs = [masks.FolderPair(name, images / name, mask_root / name, frames) for name, frames in listed.items()]
     recordings = masks.load_recordings(pairs, problems, threshold=threshold, cache_dir=cache_dir)
     sequences = [recording.sequence(np.zeros(len(recording.paths), np.int64), None) for recording in recordings]
-    return common.not_empty(sequences, split, where)
+    return common.finish(sequences, split, where, problems, CLASSES)
 
 
 def _listed(root: Path, split: str, problems: Problems) -> tuple[dict[str, dict[int, str]], Path]:

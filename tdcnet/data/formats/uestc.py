@@ -6,11 +6,9 @@ says the same as ``x, y, w, h``, and its category ids start at 1 where the list'
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +16,8 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.common import ListedFrame
 from tdcnet.data.sequence import Sequence
+from tdcnet.files import read_text
+from tdcnet.shown import shown
 
 Listed = dict[str, dict[int, ListedFrame]]
 """Folder below ``images`` (``"1"``, ``"train/data5"``) -> frame number -> frame."""
@@ -26,7 +26,7 @@ JSON_NAMES = {"train": ("train2017",), "val": ("test2017", "val2017")}
 """What circulates as ``test`` is the list that the networks validate on."""
 
 
-def read_set(root: Path, split: str, name: str, num_classes: int, problems: Problems) -> list[Sequence]:
+def read_set(root: Path, split: str, name: str, classes: tuple[str, ...], problems: Problems) -> list[Sequence]:
     """Reads one side of a set whose folders are one video each; empty frames count.
 
     A sequence is called as its folder below ``images``, with ``_`` for ``/``.
@@ -35,7 +35,7 @@ def read_set(root: Path, split: str, name: str, num_classes: int, problems: Prob
         root: the folder that holds ``images`` and the lists.
         split: ``"train"`` or ``"val"``.
         name: of the set, as it stands in the names of the lists.
-        num_classes: labels are 0 to this, exclusive.
+        classes: names that labels index into.
         problems: what to do with bad lines, boxes and frames.
 
     Raises:
@@ -46,12 +46,12 @@ def read_set(root: Path, split: str, name: str, num_classes: int, problems: Prob
     common.check_split(split)
     images = common.find(root, ["images"], f"folder of {name} frames")
     list_file = common.find(root, list_names(name, split), f"list of the {name} {split!r} split")
-    listed = read_list(list_file, num_classes, problems)
+    listed = read_list(list_file, len(classes), problems)
     other_side = "val" if split == "train" else "train"
     # Its faults are for whoever reads that side.
     with suppress(DataError, FileNotFoundError):
         other = common.find(root, list_names(name, other_side), "other list")
-        theirs = read_list(other, num_classes, _Silent("skip"))
+        theirs = read_list(other, len(classes), _Silent("skip"))
         # By the last folder: train/data5 and test/data5 are one video.
         ours, others = ({PurePosixPath(folder).name for folder in side} for side in (listed, theirs))
         common.warn_shared(ours, others, name)
@@ -62,7 +62,7 @@ def read_set(root: Path, split: str, name: str, num_classes: int, problems: Prob
             recording = replace(recording, name=folder.replace("/", "_"))
             # A number that is missing leaves a gap in the video, not a cut.
             sequences.append(recording.sequence(np.zeros(len(recording.paths), np.int64), None))
-    return common.not_empty(sequences, split, list_file)
+    return common.finish(sequences, split, list_file, problems, classes)
 
 
 class _Silent(Problems):
@@ -94,7 +94,7 @@ def read_list(path: Path, num_classes: int, problems: Problems) -> Listed:
 def _read_text(path: Path, num_classes: int, problems: Problems) -> Listed:
     listed: Listed = {}
     # A prefix in another encoding must not stop the reader: it is dropped anyway.
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = read_text(path, errors="replace")
     for at, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
@@ -117,55 +117,70 @@ def _add(listed: Listed, path: str, where: str, problems: Problems) -> ListedFra
     """Enters the frame of ``path``; None if that is not one, or is there already."""
     _, found, place = f"/{path.strip()}".replace("\\", "/").rpartition("/images/")
     folder, stem = str(PurePosixPath(place).parent), PurePosixPath(place).stem
-    if not found or folder == "." or ".." in PurePosixPath(place).parts or not stem.isdecimal():
+    number, parts = common.frame_number(stem), PurePosixPath(place).parts
+    if not found or folder == "." or ".." in parts or number is None or not common.can_be_a_path(place):
         problems.report(
-            where, f"expected .../images/FOLDER/NUMBER.bmp, came {path.strip()[:80]!r}", "Correct or delete the entry"
+            where, f"expected .../images/FOLDER/NUMBER.bmp, came {shown(path.strip())}", "Correct or delete the entry"
         )
         return None
     frames = listed.setdefault(folder, {})
-    if int(stem) in frames:
+    if number in frames:
         problems.report(where, f"frame {place} is listed a second time", "Keep one of the entries")
         return None
-    frames[int(stem)] = frame = ListedFrame(where)
+    frames[number] = frame = ListedFrame(where)
     return frame
 
 
 def _read_json(path: Path, num_classes: int, problems: Problems) -> Listed:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-        images, annotations = list(data["images"]), list(data["annotations"])
-        declared = [category["id"] for category in data.get("categories", [])]
-        # By order, not value: ids start at 0 in some files and at 1 in others.
-        ids = sorted(set(declared or [annotation["category_id"] for annotation in annotations]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    data = common.read_labels(path)
+    images, annotations, categories = (
+        data.get(key, []) if isinstance(data, dict) else None for key in ("images", "annotations", "categories")
+    )
+    if not (isinstance(images, list) and isinstance(annotations, list) and isinstance(categories, list) and images):
         raise DataError(
-            f"{path}: is no COCO file with images, annotations and categories ({error!r}). Copy it again; "
+            f"{path}: is no COCO file with images, annotations and categories, came {shown(data)}. Copy it again; "
             f"{common.HOW_TO_GET}"
-        ) from error
+        )
+    declared = [_number(entry, "id") for entry in categories] or [_number(a, "category_id") for a in annotations]
+    if categories and None in declared:
+        raise DataError(f"{path}: a category has no whole number as id. Copy it again; {common.HOW_TO_GET}")
+    # By order, not value: ids start at 0 in some files and at 1 in others.
+    ids = sorted({number for number in declared if number is not None})
     if len(ids) > num_classes:
-        raise DataError(f"{path}: has the categories {ids}, expected {num_classes}. Is it the list of another set?")
+        raise DataError(
+            f"{path}: has the categories {shown(ids)}, expected {num_classes}. Is it the list of another set?"
+        )
     label_of = {category: label for label, category in enumerate(ids)}
     listed: Listed = {}
-    frames: dict[Any, ListedFrame | None] = {}
+    frames: dict[int, ListedFrame | None] = {}
     for at, image in enumerate(images):
         where = f"{path}, image {at}"
-        try:
-            frames[image["id"]] = _add(listed, str(image["file_name"]), where, problems)
-        except (KeyError, TypeError) as error:
-            problems.report(where, f"has no id or no file_name ({error!r})", "Correct or delete the entry")
+        number, name = _number(image, "id"), image.get("file_name") if isinstance(image, dict) else None
+        if number is None or not isinstance(name, str):
+            problems.report(where, f"has no id or no file_name, came {shown(image)}", "Correct or delete the entry")
+        elif number in frames:
+            problems.report(where, f"its id {number} is that of an earlier image", "Correct or delete the entry")
+        else:
+            frames[number] = _add(listed, name, where, problems)
     for at, annotation in enumerate(annotations):
-        where = f"{path}, annotation {at}"
-        try:
-            frame, label = frames[annotation["image_id"]], label_of[annotation["category_id"]]
-            x, y, w, h = (float(value) for value in annotation["bbox"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        image_id, category = _number(annotation, "image_id"), _number(annotation, "category_id")
+        box = annotation.get("bbox") if isinstance(annotation, dict) else None
+        given = [common.number(value) for value in box] if isinstance(box, list) else []
+        values = [value for value in given if value is not None]
+        if image_id not in frames or category not in label_of or not len(given) == len(values) == 4:
             problems.report(
-                where,
-                f"expected a known image_id and category_id and a bbox of x, y, w, h; came {error!r}",
+                f"{path}, annotation {at}",
+                f"expected a known image_id and category_id and a bbox of x, y, w, h; came {shown(annotation, 200)}",
                 "Correct or delete the entry",
             )
             continue
+        frame = frames[image_id]
         if frame is not None:
+            x, y, w, h = values
             frame.boxes.append([x, y, x + w, y + h])
-            frame.labels.append(label)
+            frame.labels.append(label_of[category])
     return listed
+
+
+def _number(entry: object, key: str) -> int | None:
+    return common.whole(entry.get(key)) if isinstance(entry, dict) else None

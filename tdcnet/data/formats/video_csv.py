@@ -16,6 +16,7 @@ recording: a clip does not reach over it.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ from tdcnet.data.formats.irdst import segment_starts
 from tdcnet.data.frames import VIDEO_SUFFIXES, ImageFiles, open_source
 from tdcnet.data.sequence import FrameSource, Sequence
 from tdcnet.data.video import open_videos
+from tdcnet.files import read_text
+from tdcnet.shown import shown
 
 CLASSES: tuple[str, ...] = ("target",)
 """Stands for the labels in the table; :func:`class_names` reads those."""
@@ -64,7 +67,7 @@ class Table:
     def classes(self) -> tuple[str, ...]:
         """The labels in use, numbers in order of value, else by alphabet; ``CLASSES`` if none is given."""
         used = {row.label for rows in self.videos.values() for row in rows if row.label}
-        if all(label.isdecimal() for label in used):
+        if all(common.frame_number(label) is not None for label in used):
             return tuple(sorted(used, key=int)) or CLASSES
         return tuple(sorted(used))
 
@@ -112,7 +115,8 @@ def read(
     for name in table.videos.keys() - sources.keys() - {name for side in sides.values() for name in side}:
         line = table.videos[name][0].line
         problems.report(f"{table.path}:{line}", f"there is no video {name!r}", "Copy it or delete its rows")
-    return common.not_empty(_sequences(sides[split], sources, table, classes, problems, cache_dir), split, told_by)
+    sequences = _sequences(sides[split], sources, table, classes, problems, cache_dir)
+    return common.finish(sequences, split, told_by, problems, CLASSES)
 
 
 def read_all(
@@ -127,14 +131,18 @@ def read_all(
     root, problems = Path(root), problems or Problems()
     table = read_table(root / labels, problems)
     sources = _sources(root)
-    return _sequences(sorted(sources.keys() | table.videos.keys()), sources, table, classes, problems, cache_dir)
+    names = sorted(sources.keys() | table.videos.keys())
+    sequences = _sequences(names, sources, table, classes, problems, cache_dir)
+    return common.finish(sequences, None, table.path, problems, CLASSES)
 
 
 def class_names(
     root: Path | str, *, labels: str = "labels.csv", classes: Iterable[str] | None = None, **_: Any
 ) -> tuple[str, ...]:
     """What labels index into: ``classes``, or else the labels of the whole table in order."""
-    return tuple(classes) if classes is not None else read_table(Path(root) / labels, Problems("skip")).classes()
+    if classes is not None:
+        return tuple(map(str, classes))
+    return read_table(Path(root) / labels, Problems("skip")).classes()
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -149,7 +157,7 @@ def read_table(path: Path, problems: Problems) -> Table:
     """
     table = Table(common.find(path.parent, [path.name], f"table of boxes ({HEADER})"))
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_text(path), newline="") as file:
             # What follows the last column of the header goes under None.
             reader = csv.DictReader(file, skipinitialspace=True, restval="")
             reader.fieldnames = [str(name).strip().lower() for name in reader.fieldnames or ()]
@@ -158,7 +166,7 @@ def read_table(path: Path, problems: Problems) -> Table:
             if columns is None or not names.issuperset(("video", "frame")):
                 raise DataError(
                     f"{path}:1: expected the header {HEADER}, or x,y,w,h for the box, came "
-                    f"{','.join(reader.fieldnames)[:80]!r}. Write it as the first line"
+                    f"{shown(','.join(reader.fieldnames))}. Write it as the first line"
                 )
             table.has_split = "split" in names
             for fields in reader:
@@ -168,31 +176,30 @@ def read_table(path: Path, problems: Problems) -> Table:
                     problems.report(f"{path}:{reader.line_num}", fault, "Correct or delete the row")
                 else:
                     table.videos.setdefault(parsed[0], []).append(parsed[1])
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise DataError(f"{path}: is no table in UTF-8 ({error}). Save it as CSV, separated by commas") from error
     return table
 
 
 def _parse(fields: dict[str, str], columns: tuple[str, ...], line: int, names: set[str]) -> tuple[str, Row] | str:
     video = _stem(fields["video"])
-    if not video or Path(video).name != video:
-        return f"video {fields['video']!r} is not the name of a video or folder"
-    if not fields["frame"].isdecimal():
-        return f"frame {fields['frame']!r} is not a whole number from 0"
+    if not video or Path(video).name != video or not common.can_be_a_path(video):
+        return f"video {shown(fields['video'])} is not the name of a video or folder"
+    frame = common.whole(fields["frame"])
+    if frame is None or frame < 0:
+        return f"frame {shown(fields['frame'])} is not a whole number from 0"
     label, split = fields.get("label", ""), fields.get("split", "")
     if "split" in names and split not in common.SPLITS:
-        return f"split is {split!r}; allowed are 'train' and 'val'"
+        return f"split is {shown(split)}; allowed are 'train' and 'val'"
     given = [fields[name] for name in columns]
-    row = Row(line, int(fields["frame"]), None, label, split)
+    row = Row(line, frame, None, label, split)
     if not any(given):
         return video, row
-    try:
-        row.box = [float(text) for text in given]
-    except ValueError:
-        return f"box {','.join(given)!r} is not {','.join(columns)}"
-    if columns == SIDES:
-        x, y, width, height = row.box
-        row.box = [x, y, x + width, y + height]
+    values = [value for text in given if (value := common.number(text)) is not None]
+    if len(values) != 4:
+        return f"box {shown(','.join(given))} is not {','.join(columns)}"
+    x, y, width, height = values
+    row.box = [x, y, x + width, y + height] if columns == SIDES else values
     if "label" in names and not label:
         return "the label is blank"
     return video, row
@@ -238,7 +245,7 @@ def _sequences(
     problems: Problems,
     cache_dir: Path | None,
 ) -> list[Sequence]:
-    order = {name: at for at, name in enumerate(classes if classes is not None else table.classes())}
+    order = {name: at for at, name in enumerate(map(str, classes) if classes is not None else table.classes())}
     sequences = []
     # Only decoding tells how many frames there are; done for all at once it takes all processors.
     names = list(names)
@@ -272,7 +279,7 @@ def _sequence(
             fault = f"frame {row.frame} is beyond the {n} frames of {name} (they count from 0)"
             fault += f", which {damage}" if damage else ""
         elif row.box is not None and row.label and row.label not in order:
-            fault = f"label is {row.label!r}; allowed are {', '.join(order)}"
+            fault = f"label is {shown(row.label)}; allowed are {', '.join(map(str, order))[:200]}"
         if fault:
             problems.report(f"{table.path}:{row.line}", fault, "Correct or delete the row")
         elif row.box is not None:
@@ -293,6 +300,7 @@ def _sequence(
         labels=labels,
         indices=np.arange(n, dtype=np.int64),
         segment_start=segment_starts(_numbers(frames), boxes, None),
+        classes=tuple(order),
     )
 
 

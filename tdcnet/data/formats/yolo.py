@@ -4,7 +4,8 @@ Layout::
 
     root/data.yaml                          path, train, val, names
     root/images/train/SEQUENCE/000000.png   (or all in images/train, as SEQUENCE_000000.png)
-    root/labels/train/SEQUENCE/000000.txt   class xc yc w h, as fractions of width and height; one line per box
+    root/labels/train/SEQUENCE/000000.txt   class xc yc w h, as fractions of width and height; one line per box,
+                                            or class x y x y .., a polygon, of which its box is taken
 
 ``train`` and ``val`` each are a folder, a text file with one path per line, or a list of these. The label of an image
 lies where the last ``/images/`` of its path is ``/labels/``; one that is empty or missing makes an empty frame.
@@ -17,11 +18,9 @@ over it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
@@ -31,12 +30,14 @@ from tdcnet.data.frames import IMAGE_SUFFIXES, pick_images
 from tdcnet.data.names import REMEDY, Key, places
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.walks import inside, walk
-from tdcnet.files import printable
+from tdcnet.files import read_text, read_yaml
+from tdcnet.shown import printable, shown
 
 CLASSES: tuple[str, ...] = ("target",)
 """Stands for the ``names`` of ``data.yaml``; :func:`class_names` reads those."""
 
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+MOST_CLASSES = 10_000
 SLACK = 1e-3
 """Fractions this far outside 0..1 are rounding."""
 
@@ -88,15 +89,16 @@ def read(
         others = []
     found = places(_below(image, described) for image in (*images, *others))
     recordings: dict[Key, list[Frame]] = {}
-    labelled = 0
+    labelled, lines = 0, _Lines(len(described.names))
     for image in images:
         place = found[_below(image, described)]
         if place is None:
             problems.report(image, "the name tells no frame number", f"Move it out of the folder, or {REMEDY}")
             continue
         frame = Frame(image, place.number, str(image))
-        labelled += _add_labels(frame, described, problems)
+        labelled += _add_labels(frame, lines, problems)
         recordings.setdefault(place.key, []).append(frame)
+    lines.check_units(described.path, problems)
     if recordings and not labelled:
         first = next(iter(recordings.values()))[0].path
         problems.report(
@@ -106,7 +108,7 @@ def read(
         )
     other_keys = {place.key for image in others if (place := found[_below(image, described)]) is not None}
     sequences = build_sequences(recordings, other_keys, split, problems, fractions=True)
-    return common.not_empty(sequences, split, described.path)
+    return common.finish(sequences, split, described.path, problems, described.names)
 
 
 def class_names(root: Path | str, *, data: str | None = None, **_: Any) -> tuple[str, ...]:
@@ -124,38 +126,54 @@ def describe(root: Path, data: str | None = None) -> Description:
     path = common.find(
         root, [data] if data else YAML_FILES, "description of the YOLO data set (dataset.read.data=FILE names it)"
     )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: is no YAML ({' '.join(str(error).split())}). Correct it") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
-        raise DataError(f"{path}: expected the keys path, train, val and names, came {str(content)[:80]!r}")
+        raise DataError(f"{path}: expected the keys path, train, val and names, came {shown(content)}")
     splits = {}
     for split, spellings in SPELLINGS.items():
         given = next((content[word] for word in spellings if content.get(word)), None)
         entries = given if isinstance(given, list) else [given] * (given is not None)
         if not all(isinstance(entry, str) for entry in entries):
-            raise DataError(f"{path}: {split!r} is {given!r}; expected a folder, a text file, or a list of these")
+            raise DataError(f"{path}: {split!r} is {shown(given)}; expected a folder, a text file, or a list of these")
         if entries:
             splits[split] = tuple(entries)
     # `path` is often that of the machine the set was made on, so the yaml's own folder counts as well.
     stated = content.get("path")
-    places = ([path.parent / stated, root / stated] if isinstance(stated, str) else []) + [path.parent, root]
+    base = stated if isinstance(stated, str) and common.can_be_a_path(stated) else None
+    places = ([path.parent / base, root / base] if base is not None else []) + [path.parent, root]
     bases = tuple(dict.fromkeys(Path(os.path.normpath(place)) for place in places))
     return Description(path, bases, _names(content, path), splits, (path.parent, root))
 
 
 def _names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
     names, count = content.get("names"), content.get("nc")
-    if names is None and isinstance(count, int):
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= MOST_CLASSES):
+        raise DataError(f"{path}: nc is {shown(count)}; expected the number of classes, 1 to {MOST_CLASSES}")
+    if names is None and count is not None:
         names = list(range(count))
     if isinstance(names, dict):
-        if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
-            raise DataError(f"{path}: names has the numbers {', '.join(map(str, names))}; they must go from 0 up")
-        names = [name for _, name in sorted(names.items(), key=lambda item: int(item[0]))]
-    if not isinstance(names, list) or not names:
-        raise DataError(f"{path}: names is {names!r}; expected a list of class names, or numbers from 0 with names")
-    return tuple(str(name) for name in names)
+        numbers = {common.whole(number): name for number, name in names.items()}
+        if sorted(numbers, key=str) != sorted(range(len(names)), key=str):
+            given = shown(", ".join(map(str, names)))[1:-1]
+            raise DataError(f"{path}: names has the numbers {given}; they must go from 0 up")
+        names = [numbers[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names or not all(map(_is_name, names)):
+        raise DataError(
+            f"{path}: names is {shown(names)}; expected a list of class names, or numbers from 0 with names "
+            "(YAML takes yes, no, on and off for something else: put them in quotes)"
+        )
+    if len(names) > MOST_CLASSES:
+        raise DataError(f"{path}: has {len(names)} names, at most {MOST_CLASSES} classes are read")
+    if count is not None and count != len(names):
+        raise DataError(f"{path}: nc is {count}, but names has {len(names)}. Correct the one that is wrong")
+    named = tuple(str(name) for name in names)
+    if len(set(named)) < len(named):
+        raise DataError(f"{path}: names has one name twice, {shown(names)}. Give each class its own")
+    return named
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str | int | float) and not isinstance(name, bool) and 0 < len(str(name)) <= 200
 
 
 # -- images ------------------------------------------------------------------------------------------------------------
@@ -172,6 +190,8 @@ def _images(described: Description, split: str, problems: Problems | None) -> li
     for entry in described.splits[split]:
         place = _resolve(entry, described.bases, described)
         if place is None:
+            if not common.can_be_a_path(entry):
+                raise DataError(f"{described.path}: {split!r} names {shown(entry)}, which no file can be called")
             tried = ", ".join(str(path) for path in _candidates(entry, described.bases))
             raise FileNotFoundError(
                 f"{described.path}: {split!r} names {entry}, which is not there; looked for {tried}. Copy it, or "
@@ -208,7 +228,8 @@ def _resolve(entry: str, bases: tuple[Path, ...], described: Description) -> Pat
     Raises:
         DataError: if only outside of the data set.
     """
-    there = [path for path in _candidates(entry, bases) if path.exists()]
+    tried = _candidates(entry, bases) if common.can_be_a_path(entry) else []
+    there = [path for path in tried if path.exists()]
     if there and not any(inside(path, described.roots) for path in there):
         raise DataError(
             f"{described.path}: {printable(entry.strip())[:200]} leads out of the data set, to {there[0]}. List paths "
@@ -224,7 +245,7 @@ def _walk(folder: Path) -> list[Path]:
 def _listed(path: Path, described: Description, problems: Problems | None) -> list[Path]:
     bases = (path.parent, *described.bases)
     images = []
-    for at, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+    for at, line in enumerate(read_text(path, errors="replace").splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -236,7 +257,9 @@ def _listed(path: Path, described: Description, problems: Problems | None) -> li
         if image is not None:
             images.append(image)
         elif problems is not None:
-            problems.report(f"{path}:{at}", f"{line.strip()[:120]} is missing", "Copy it or delete the line")
+            problems.report(
+                f"{path}:{at}", f"{shown(line.strip(), 120)[1:-1]} is missing", "Copy it or delete the line"
+            )
     return images
 
 
@@ -255,36 +278,73 @@ def label_file(image: Path) -> Path:
     return Path(f"{before}/labels/{after}" if found else image).with_suffix(".txt")
 
 
-def _add_labels(frame: Frame, described: Description, problems: Problems) -> bool:
+@dataclass
+class _Lines:
+    """What the lines of all label files say, and those whose box is beyond 0..1, which are judged together."""
+
+    num_classes: int
+    boxes: int = 0
+    beyond: list[tuple[str, str]] = field(default_factory=list)
+
+    def check_units(self, where: Path, problems: Problems) -> None:
+        """Reports boxes beyond 0..1.
+
+        Raises:
+            DataError: if most are, at the first of a few (policy ``"error"``).
+        """
+        if len(self.beyond) > max(2, self.boxes // 2):
+            raise DataError(
+                f"{where}: {len(self.beyond)} of {self.boxes} boxes are beyond 0..1, such as {self.beyond[0][1]} at "
+                f"{self.beyond[0][0]}. They seem to be px, and fractions of width and height are meant. Divide them, "
+                "or write them as a table of px (dataset=video_csv)"
+            )
+        for line, box in self.beyond:
+            fault = f"box {box} is not within 0..1; expected fractions of width and height"
+            problems.report(line, fault, "Correct or delete the line")
+
+
+def _add_labels(frame: Frame, all_lines: _Lines, problems: Problems) -> bool:
     """Adds the boxes of a frame, as fractions; False if there is no label file."""
     path = label_file(frame.path)
     try:
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = read_text(path, errors="replace").splitlines()
     except FileNotFoundError:
+        return False
+    except DataError as error:
+        problems.report(path, f"cannot be used ({error})", "Copy it again")
         return False
     for at, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        parsed = _parse(line.split(), len(described.names))
+        parsed = _parse(line.split(), all_lines.num_classes)
         if isinstance(parsed, str):
             problems.report(f"{path}:{at}", parsed, "Correct or delete the line")
             continue
-        frame.boxes.append(parsed[0])
-        frame.labels.append(parsed[1])
+        values, label = parsed
+        all_lines.boxes += 1
+        if not all(-SLACK <= value <= 1 + SLACK for value in values):
+            all_lines.beyond.append((f"{path}:{at}", shown(" ".join(line.split()[1:]))[1:-1]))
+            continue
+        frame.boxes.append(_corners(values))
+        frame.labels.append(label)
         frame.sources.append(f"{path}:{at}")
     return True
 
 
 def _parse(tokens: list[str], num_classes: int) -> tuple[list[float], int] | str:
-    try:
-        label, *values = (float(token) for token in tokens)
-    except ValueError:
-        label, values = 0.0, []
-    if len(values) != 4:
-        return f"expected class xc yc w h, came {' '.join(tokens)[:80]!r}"
-    if label not in range(num_classes):
-        return f"class is {tokens[0]}; allowed are 0 to {num_classes - 1}"
-    if not all(-SLACK <= value <= 1 + SLACK for value in values):
-        return f"box {' '.join(tokens[1:])} is not within 0..1; expected fractions of width and height"
-    x, y, width, height = values
-    return [x - width / 2, y - height / 2, x + width / 2, y + height / 2], int(label)
+    """The values after the class, a box or a polygon, and the class; or what is wrong."""
+    label = common.whole(tokens[0])
+    values = [value for token in tokens[1:] if (value := common.number(token)) is not None]
+    polygon = len(values) >= 6 and len(values) % 2 == 0
+    if label is None or len(values) != len(tokens) - 1 or not (len(values) == 4 or polygon):
+        return f"expected class xc yc w h (or class and a polygon), came {shown(' '.join(tokens))}"
+    if not 0 <= label < num_classes:
+        return f"class is {label}; allowed are 0 to {num_classes - 1}"
+    return values, label
+
+
+def _corners(values: list[float]) -> list[float]:
+    if len(values) == 4:
+        x, y, width, height = values
+        return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+    return [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]

@@ -89,7 +89,7 @@ DEFECTS = [
     ("/x/images/2/00000046.png 3,9,10,4,0", "box 3,9,10,4 has no area"),
     ("/x/images/2/00000046.png 3,4,34,9,0", "box 3,4,34,9 reaches outside the 32x20 image"),
     ("/x/images/2/00000046.png -1,4,0,9,0", "box -1,4,0,9 reaches outside the 32x20 image"),
-    ("/x/images/2/00000046.png nan,4,10,9,0", "box nan,4,10,9 has no area"),
+    ("/x/images/2/00000046.png nan,4,10,9,0", "box 'nan,4,10,9,0' is not x1,y1,x2,y2,class"),
     ("/x/images/2/00000050.png 3,4,10,9,0", "frame 50 of .*2 is listed, its file is missing"),
     ("/x/2/00000046.png 3,4,10,9,0", "expected .*/images/SEQUENCE/NUMBER.png"),
     ("/x/images/2/mask.png 3,4,10,9,0", "expected .*/images/SEQUENCE/NUMBER.png"),

@@ -1,0 +1,50 @@
+"""Formats that people have and that are not read: one line says what is, and how to convert."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from tdcnet.data.formats import foreign, reader, yolo
+from tdcnet.data.formats.arguments import add_arguments
+
+
+@pytest.mark.parametrize(
+    "name", ["voc", "cvat", "mot", "label_studio", "Pascal-VOC", "MOT17", "labelme", "kitti", "via"]
+)
+def test_a_name_that_is_known_elsewhere(name: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"format is '{name}'; allowed are .* not read; .*(dataset=|video_csv)"
+    ) as raised:
+        reader(name)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(ValueError, match=r"allowed are anti_uav, .*, yolo$"):
+        reader("nonsense")
+
+
+def test_folders_of_other_layouts(tmp_path: Path) -> None:
+    for at, (name, text, said) in enumerate(
+        (
+            ("Annotations/1.xml", "<annotation><object/></annotation>", "Pascal VOC"),
+            ("annotations.xml", "<?xml version='1.0'?><annotations><track/></annotations>", "CVAT"),
+            ("gt/gt.txt", "1,1,2,3,4,5,1,1,1", "MOT's gt.txt"),
+            ("seq1/gt/gt.txt", "1,1,2,3,4,5,1,1,1", "MOT's gt.txt"),
+        )
+    ):
+        path = tmp_path / str(at) / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        with pytest.raises(FileNotFoundError, match=rf"data\.yaml.* looks like another layout: {said}.* not read"):
+            yolo.read(tmp_path / str(at), "train")
+    (tmp_path / "empty").mkdir()
+    assert foreign.hint(tmp_path / "empty") == "" == foreign.hint(tmp_path / "nowhere")
+
+
+def test_the_command_line_says_so_too() -> None:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_arguments(parser, "error")
+    with pytest.raises(argparse.ArgumentError, match="Pascal VOC XML is not read"):
+        parser.parse_args(["--format", "voc", "--root", "x"])
+    assert parser.parse_args(["--format", "yolo", "--root", "x"]).format == "yolo"
