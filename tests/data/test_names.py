@@ -85,6 +85,18 @@ def test_a_gap_leaves_numbers_out(scheme: str) -> None:
     assert names.segment_starts(numbers).tolist() == [0] * 7 + [7] * 10
 
 
+def test_what_few_or_mixed_names_tell() -> None:
+    # A tool's ending is known by its form where one name alone does not show that it is random, or only some have it.
+    some = [f"rec_{t}_png.rf.{md5(t)}.jpg" if t % 3 else f"rec_{t}.jpg" for t in range(6)]
+    for listed in (some, some[1:2], [f"{md5(7, length=8)}-rec_7.png"], [f"rec_{some_uuid(7)}_7.png"]):
+        found = list(names.places(listed).values())
+        assert len({place.key for place in found if place is not None}) == 1
+        numbers = [place.number if place is not None else None for place in found]
+        assert numbers == [int(name.partition("rec_")[2][0]) for name in listed] or numbers == [7]
+    # The last number is not the frame's where it stands still.
+    assert [p and p.number for p in names.places(f"{t}_007.png" for t in (1, 2, 3)).values()] == [1, 2, 3]
+
+
 def test_what_names_do_not_tell() -> None:
     mixed = names.places(["a/1.png", "a/cover.png", "a/2.png"])
     assert mixed["a/cover.png"] is None and mixed["a/1.png"] == names.Place(("a", ""), 1)
