@@ -69,7 +69,7 @@ def test_graphs_are_exported_evaluated_and_predict(checkpoint, run_2d, clips, tm
 
     with pytest.raises(ValueError, match=r"takes clips of 1x5x64x64 .* got 1x5x64x96"):
         run_2d("stage=eval", "backend=openvino", f"ckpt_path={folder}", "dataset.size=[64,96]")
-    with pytest.raises(ValueError, match=r"tells 1 classes apart, dataset.classes names 2 \(a, b\)"):
+    with pytest.raises(ValueError, match=r"dataset.classes is \[a, b\], but the network tells apart \[target\]"):
         run_2d("stage=eval", "backend=openvino", f"ckpt_path={folder}", "dataset.classes=[a,b]")
 
 

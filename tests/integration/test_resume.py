@@ -251,7 +251,7 @@ def test_what_cannot_be_resumed_is_said(few, tmp_path, caplog):
     with pytest.raises(
         ValueError, match=r"of another network: state_dict\..*Resume with the model and dataset\.classes"
     ):
-        few("on", resume, "dataset.classes=[a,b]")
+        few("on", resume, "model.head.width=32")
     on = few("on", resume, "trainer.max_epochs=1")
     assert "nothing to train" in caplog.text and (on / "metrics.json").is_file()
     few("further", resume, "module.lr=1e-3")

@@ -249,7 +249,12 @@ def test_two_processes_train_and_give_the_same_figures_as_one(clips, tmp_path):
     )
     assert printed.count("metrics in") == 1, "the first process speaks for all"
     checkpoint = tmp_path / "two" / "checkpoints" / "best.ckpt"
-    data = (f"dataset.root={clips}", "dataset.generate=null", f"paths.cache_dir={tmp_path / 'cache'}")
+    data = (
+        "dataset=synthetic",
+        f"dataset.root={clips}",
+        "dataset.generate=null",
+        f"paths.cache_dir={tmp_path / 'cache'}",
+    )
     command_line("stage=eval", f"ckpt_path={checkpoint}", *data, f"hydra.run.dir={tmp_path / 'one'}")
     two, one = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("two", "one"))
     assert one["frames"] == 12 and set(one) == set(two)

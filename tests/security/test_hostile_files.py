@@ -1,21 +1,16 @@
 """Files from a stranger, given to real commands: none of what they ask for may happen, and each is told in one message.
 
-A command is train.py or a script, run as ``__main__`` in a process that is forked from one with all modules loaded,
-because loading them takes ten times as long as refusing a file.
+A command is train.py or a script, run as ``__main__`` in a process of its own (``child.py``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import pickle
-import runpy
-import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,16 +19,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 
-import tdcnet.stages.training
 from tdcnet.data.synthetic import SyntheticConfig, write_dataset
 from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import export, write_record
 from tdcnet.models import tdcnet_nano
 from tdcnet.models.single_stream import single_stream
 from tests.integration.conftest import SMALL
+from tests.security import child
+from tests.security.child import Ended
 from tests.security.payloads import PAYLOADS, Touch
 
 ROOT = Path(__file__).parents[2]
@@ -49,47 +44,10 @@ CLEAN = {
 """The 2D backbone alone, the quickest there is."""
 
 
-@dataclass
-class Ended:
-    status: int
-    said: str
-
-
-@pytest.fixture(scope="module")
-def command(tmp_path_factory) -> Callable[..., Ended]:
+@pytest.fixture
+def command(tmp_path) -> Callable[..., Ended]:
     """``command("train.py", *arguments, cwd=...)``."""
-    log = tmp_path_factory.mktemp("said") / "said.txt"
-
-    def run(script: str, *arguments: str, cwd: Path) -> Ended:
-        child = os.fork()
-        if child == 0:
-            status = 99
-            try:
-                with log.open("w") as file:
-                    os.dup2(file.fileno(), 1)
-                    os.dup2(file.fileno(), 2)
-                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-                warnings.resetwarnings()
-                GlobalHydra.instance().clear()
-                os.chdir(cwd)
-                sys.path[:0] = [str(cwd), str(ROOT)]  # as if the stranger's folder were the working one
-                sys.argv = [script, *arguments]
-                runpy.run_path(str(ROOT / script), run_name="__main__")
-                status = 0
-            except SystemExit as error:
-                if isinstance(error.code, str):
-                    print(error.code, file=sys.stderr)
-                status = error.code if isinstance(error.code, int) else int(error.code is not None)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                with contextlib.suppress(Exception):
-                    sys.stdout.flush(), sys.stderr.flush()
-                os._exit(status)
-        _, status = os.waitpid(child, 0)
-        return Ended(os.waitstatus_to_exitcode(status), log.read_text())
-
-    return run
+    return partial(child.command, tmp_path / "said.txt")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +82,9 @@ def options(clips, tmp_path) -> list[str]:
 
 def some(cases: Iterable[Any], *quick: Any) -> list[Any]:
     """All cases, of which only a few are in the suite and the others are tried by `make hostile`."""
-    return [case if case in quick else pytest.param(*case, marks=pytest.mark.slow) for case in cases]
+    several = [case if isinstance(case, tuple) else (case,) for case in cases]
+    wanted = [case if isinstance(case, tuple) else (case,) for case in quick]
+    return [pytest.param(*case, marks=() if case in wanted else pytest.mark.slow) for case in several]
 
 
 def network() -> torch.nn.Module:
@@ -175,7 +135,7 @@ def test_payloads_bite(tmp_path, monkeypatch):
         assert canary.exists(), name
 
 
-@pytest.mark.parametrize("name", some(zip(PAYLOADS), ("torch.hub.load",), ("numpy.load",), ("through this package",)))
+@pytest.mark.parametrize("name", some(PAYLOADS, "torch.hub.load", "numpy.load", "through this package"))
 def test_a_checkpoint_builds_nothing_else(name, folder, canary, command, options):
     path = checkpoint(folder, record(PAYLOADS[name](folder, canary)))
     refused(command("train.py", "stage=eval", f"ckpt_path={path}", *options, cwd=folder), canary, "is refused: it asks")
@@ -220,7 +180,7 @@ OVERRIDES = [
 ]
 
 
-@pytest.mark.parametrize("override", some(zip(OVERRIDES), (OVERRIDES[0],), (OVERRIDES[2],)))
+@pytest.mark.parametrize("override", some(OVERRIDES, OVERRIDES[0], OVERRIDES[2]))
 def test_a_stored_command_line_decides_nothing(override, folder, canary, command, options):
     payload = PAYLOADS["torch.hub.load"](folder, canary)
     text = "{" + ",".join(f"{k}: '{v}'" for k, v in payload.items()) + "}"
@@ -232,7 +192,7 @@ def test_a_stored_command_line_decides_nothing(override, folder, canary, command
 
 
 @pytest.mark.parametrize(
-    "dataset", some(zip(["../../evil", "/evil", "evil", "${oc.env:HOME}", "../experiment/demo"]), ("evil",))
+    "dataset", some(["../../evil", "/evil", "evil", "${oc.env:HOME}", "../experiment/demo"], "evil")
 )
 def test_a_data_set_is_chosen_among_the_configs_there_are(dataset, folder, canary, command, options, clips):
     (folder / "evil.yaml").write_text(f"generate: {json.dumps(PAYLOADS['torch.hub.load'](folder, canary))}\n")
@@ -319,7 +279,7 @@ def test_an_exported_folder_builds_nothing_else(kind, name, folder, canary, comm
     refused(ended, canary)
 
 
-@pytest.mark.parametrize("kind", some(zip(["onnxruntime", "openvino"]), ("onnxruntime",)))
+@pytest.mark.parametrize("kind", some(["onnxruntime", "openvino"], "onnxruntime"))
 def test_a_stored_command_line_beside_a_graph_decides_nothing(kind, folder, canary, command, options):
     pytest.importorskip(kind)
     write_record(folder, Record(model=CLEAN))
@@ -392,8 +352,7 @@ def test_a_data_sets_yaml_makes_no_objects(folder, canary, command):
     assert not canary.exists() and "Traceback" not in ended.said and ended.status == 1, ended.said
 
 
-@pytest.mark.parametrize("kind", ["homographies", "frames"])
-def test_kept_arrays_hold_no_objects(kind, folder, canary, command, options, clips, tmp_path):
+def test_kept_arrays_hold_no_objects(folder, canary, command, options, clips, tmp_path):
     """A cache that somebody else may write to, as on a shared disk."""
     options = [o for o in options if not o.startswith("dataset.align")]
     path = checkpoint(folder, record())
@@ -425,6 +384,3 @@ def test_the_users_word_lets_their_own_parts_in(folder, canary, command, options
     path = checkpoint(folder, record({**CLEAN, "neck": {"_target_": "own_parts.Neck", "in_channels": [32, 64, 128]}}))
     ended = command("train.py", "stage=eval", f"ckpt_path={path}", "allow=[own_parts]", *options, cwd=folder)
     assert ended.status == 0, ended.said
-
-
-assert tdcnet.stages.training  # loaded before the first fork
