@@ -7,7 +7,6 @@ from tdcnet.callbacks.early_stopping import StopEarly
 from tdcnet.callbacks.ema import EMA
 from tdcnet.callbacks.interrupted import SaveInterrupted
 from tdcnet.callbacks.predictions import PredictionWriter
-from tdcnet.callbacks.processes import WatchProcesses
 from tdcnet.callbacks.reparam import Reparam
 from tdcnet.callbacks.report import ReportValidation
 from tdcnet.callbacks.signals import StopAtSignal, Stopped
@@ -26,6 +25,5 @@ __all__ = [
     "StopEarly",
     "Stopped",
     "Visualize",
-    "WatchProcesses",
     "WholeCheckpointIO",
 ]

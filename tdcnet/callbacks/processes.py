@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 LAUNCHER = "TDCNET_LAUNCHER"
 """Environment variable: the process that started the others."""
@@ -53,27 +54,28 @@ def wait_for_the_culprit() -> None:
         time.sleep(_GRACE + 2 * _POLL)
 
 
-class WatchProcesses(pl.Callback):
-    """Watches the processes that Lightning has started on this machine.
+def watch(trainer: pl.Trainer, dirpath: str) -> None:
+    """Watches the processes that Lightning will start on this machine, from their start on.
 
-    (Its own watch kills the first process without a word.)
+    (Its own watch kills the first process without a word; it looks every five seconds.)
 
     Args:
+        trainer: has started none yet.
         dirpath: folder of the checkpoints, for the line that tells what to do.
     """
+    global _last
+    _last = Path(dirpath) / "last.ckpt"
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher) and is_first():
+        since: dict[int, float] = {}
 
-    def __init__(self, dirpath: str) -> None:
-        global _last
-        _last = Path(dirpath) / "last.ckpt"
+        def died() -> int:
+            if len(launcher.procs) == launcher.num_processes - 1:
+                _children.extend(launcher.procs)
+                launcher.procs.clear()  # Lightning's own watch has nothing to do then
+            return _child_died(since)
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Begins to watch."""
-        started = getattr(trainer.strategy.launcher, "procs", None)
-        if started and isinstance(started[0], subprocess.Popen):
-            _children.extend(started)
-            started.clear()  # Lightning's own watch has nothing to do then
-            since: dict[int, float] = {}
-            _watch(lambda: _child_died(since))
+        _watch(died)
 
 
 _last: Path | None = None

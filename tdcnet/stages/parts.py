@@ -19,8 +19,8 @@ from tdcnet.callbacks import (
     ReportValidation,
     SaveInterrupted,
     StopAtSignal,
-    WatchProcesses,
     WholeCheckpointIO,
+    processes,
 )
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.datamodule import ClipDataModule
@@ -125,13 +125,14 @@ def build_trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequen
     trainer: pl.Trainer = instantiate(
         cfg.trainer,
         logger=logger,
-        callbacks=[StopAtSignal(), WatchProcesses(f"{cfg.paths.output_dir}/checkpoints"), *callbacks, *extra],
+        callbacks=[StopAtSignal(), *callbacks, *extra],
         plugins=[WholeCheckpointIO(), *instantiate(cfg.trainer.get("plugins") or [], _convert_="all")],
         **({"devices": 1, "num_nodes": 1, "strategy": "auto"} if cfg.stage.get("single") else {}),
         enable_checkpointing=any(isinstance(c, pl.callbacks.Checkpoint) for c in callbacks),
         enable_model_summary=False,
         _convert_="all",
     )
+    processes.watch(trainer, f"{cfg.paths.output_dir}/checkpoints")
     # Whoever reads the line on a validation may take it that its checkpoint is written.
     trainer.callbacks.sort(key=lambda c: isinstance(c, ReportValidation))  # type: ignore[attr-defined]
     return trainer

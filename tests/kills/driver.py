@@ -42,7 +42,7 @@ class FaultyFile:
         self._file, self._fault = file, fault
 
     def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
+        view = data if isinstance(data, str) else memoryview(data).cast("B")
         self._file.write(view[: len(view) // 2])
         self._file.flush()
         self._fault()
