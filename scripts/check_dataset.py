@@ -35,8 +35,9 @@ from tdcnet.data.names import naming, numbers
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.targets import SIZE_BINS, size_bin
 from tdcnet.drawing import contact_sheet, draw_boxes, write_png
-from tdcnet.files import printable, write_atomically
+from tdcnet.files import write_atomically
 from tdcnet.results import write_json
+from tdcnet.shown import printable
 
 CUT = 64
 """Side of the cut-outs on the contact sheet, px of the frame."""

@@ -17,7 +17,8 @@ from torch import Tensor
 from tdcnet.deploy.official import convert
 from tdcnet.deploy.record import LONGEST_NAME, Record
 from tdcnet.deploy.weights import PREFIX, CheckpointError, load_plain
-from tdcnet.files import printable, replacing
+from tdcnet.files import replacing
+from tdcnet.shown import printable
 
 
 def tensors_of(content: object, where: Path) -> Mapping[str, Tensor]:

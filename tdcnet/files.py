@@ -25,14 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError
-from tdcnet.limits import FACTOR as FACTOR
-from tdcnet.limits import MOST_ARRAYS, MOST_JSON, MOST_TEXT, MOST_YAML
-from tdcnet.limits import bound as bound
-from tdcnet.plain_data import parse_json as parse_json
-from tdcnet.plain_data import parse_yaml as parse_yaml
-from tdcnet.shown import csv_cell as csv_cell
-from tdcnet.shown import printable as printable
-from tdcnet.shown import shown as shown
+from tdcnet.limits import FACTOR, MOST_ARRAYS, MOST_JSON, MOST_TEXT, MOST_YAML, bound
+from tdcnet.plain_data import parse_json, parse_yaml
+from tdcnet.shown import shown
 
 StrPath = str | os.PathLike[str]
 
@@ -230,8 +225,10 @@ def check_writable(folder: StrPath, remedy: str) -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"?")  # an empty file fits on a full disk
+            file.flush()
+            os.fsync(file.fileno())
     except (OSError, ValueError) as error:
         # Without an own reason to name the errno of: the message is the whole of it.
         raise FolderError(

@@ -130,3 +130,21 @@ def _nesting(text: str) -> int:
         levels = np.cumsum(_STEPS[chunk] * (1 - inside), dtype=np.int32) + depth
         deepest, depth, quotes = max(deepest, int(levels.max())), int(levels[-1]), int(inside[-1])
     return deepest
+
+
+# -- what a value of plain data is -------------------------------------------------------------------------------------
+
+
+def is_whole(value: object, low: int, high: int) -> bool:
+    """Whether a value is a whole number in a range, ends included; truth values are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def are_whole(values: object, count: int, low: int, high: int) -> bool:
+    """Whether a value is a list of so many whole numbers in a range."""
+    return isinstance(values, list | tuple) and len(values) == count and all(is_whole(n, low, high) for n in values)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number; truth values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from tdcnet.data.errors import DataError
 from tdcnet.files import read_yaml
 from tdcnet.metrics.rules import RULES, Rule, within
+from tdcnet.plain_data import are_whole, is_number, is_whole
 from tdcnet.shown import shown
 
 CONFIG, OVERRIDES = Path(".hydra/config.yaml"), Path(".hydra/overrides.yaml")
@@ -52,15 +52,15 @@ def read_run(folder: Path) -> RunConfig:
     """
     path = folder / CONFIG
     content = read_yaml(path)
-    size = _get(content, "dataset.size", path, lambda v: _ints(v, 2, 1, 16384), "height and width in px")
+    size = _get(content, "dataset.size", path, lambda v: are_whole(v, 2, 1, 16384), "height and width in px")
     metrics = _get(content, "module.metrics", path, lambda v: isinstance(v, Mapping), "how hits are counted")
     checkpoint = _get(content, "ckpt_path", path, lambda v: v is None or _text(v, 4096), "a path")
     return RunConfig(
         network=_get(content, "model", path, lambda v: isinstance(v, Mapping), "the config of a network"),
         classes=_get(content, "dataset.classes", path, _names, "names of classes"),
         size=(size[0], size[1]),
-        num_frames=_get(content, "dataset.num_frames", path, lambda v: _ints([v], 1, 1, 1000), "a number of frames"),
-        stride=_get(content, "dataset.stride", path, lambda v: _ints([v], 1, 1, 10_000), "a number of frames"),
+        num_frames=_get(content, "dataset.num_frames", path, lambda v: is_whole(v, 1, 1000), "a number of frames"),
+        stride=_get(content, "dataset.stride", path, lambda v: is_whole(v, 1, 10_000), "a number of frames"),
         rule=_rule(metrics, path),
         within_class=metrics.get("within_class", False) is True,
         checkpoint=None if checkpoint is None else Path(checkpoint),
@@ -81,12 +81,12 @@ def _rule(metrics: Mapping[str, Any], path: Path) -> Rule:
     asked = metrics.get("rule")
     if asked is None:
         distance = metrics.get("distance", 3.0)
-        if not _number(distance):
+        if not is_number(distance):
             raise DataError(f"{path}: module.metrics.distance is {shown(distance)}; expected a number of px")
         return within(distance)
     name = asked.get("_target_") if isinstance(asked, Mapping) else None
     options = {k: v for k, v in asked.items() if k != "_target_"} if isinstance(asked, Mapping) else {}
-    if not isinstance(name, str) or name not in RULE_NAMES or not all(map(_number, options.values())):
+    if not isinstance(name, str) or name not in RULE_NAMES or not all(map(is_number, options.values())):
         raise DataError(
             f"{path}: module.metrics.rule is {shown(asked)}; expected _target_ to be one of "
             f"{', '.join(RULE_NAMES)}, with numbers"
@@ -104,18 +104,6 @@ def _get(content: object, key: str, path: Path, test: Callable[[Any], bool], exp
     if not test(value):
         raise DataError(f"{path}: {key} is {shown(value)}; expected {expected}. It is not the config of a run")
     return value
-
-
-def _ints(value: object, count: int, low: int, high: int) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == count
-        and all(isinstance(n, int) and not isinstance(n, bool) and low <= n <= high for n in value)
-    )
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _text(value: object, most: int) -> bool:

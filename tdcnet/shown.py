@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+def is_hidden(letter: str) -> bool:
+    """Whether a letter steers a terminal, hides what others say, ends a line, or is none."""
+    return unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
 def printable(text: object) -> str:
     """A name from a file as one may show it: without what steers a terminal or hides what it says."""
     text = str(text)
     if text.isprintable():
         return text
-    return "".join(
-        c if c in " \t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else f"\\x{ord(c):02x}"
-        for c in text
-    )
+    return "".join(f"\\x{ord(c):02x}" if is_hidden(c) and c != "\t" else c for c in text)
 
 
 def lines(text: object) -> str:

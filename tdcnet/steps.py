@@ -24,8 +24,7 @@ class StepGuard:
 
     def begin(self, done: int, network: nn.Module) -> None:
         """A step begins, after so many batches of the epoch."""
-        kept = {name: buffer for name, buffer in network.named_buffers()}
-        self.buffers = {name: buffer.detach().clone() for name, buffer in kept.items()}
+        self.buffers = {name: buffer.detach().clone() for name, buffer in network.named_buffers()}
         self.done, self.stepping = done, False
 
     def end(self) -> None:

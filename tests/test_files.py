@@ -188,11 +188,11 @@ def test_what_a_killed_process_left_is_removed_when_it_is_old(tmp_path):
 
 
 def test_names_from_files_steer_nothing():
-    assert files.printable("drone\x1b[2Jä 1\u202e") == "drone\\x1b[2Jä 1\\x202e"
-    assert files.shown("a\n" * 100, 20) == "'a\\x0aa\\x0aa\\x0aa\\x..'" and files.shown([1, None]) == "[1, None]"
-    assert len(files.shown([10**4000] * 10**6)) <= 80
-    assert files.csv_cell("\t=1\n") == "' =1\\x0a" and files.csv_cell("\uff1d1") == "'\uff1d1"
-    assert [files.csv_cell(v) for v in ("=1+1", "  @x", "a=b", 1.5, "-2", "-2+3")] == [
+    assert shown.printable("drone\x1b[2Jä 1\u202e") == "drone\\x1b[2Jä 1\\x202e"
+    assert shown.shown("a\n" * 100, 20) == "'a\\x0aa\\x0aa\\x0aa\\x..'" and shown.shown([1, None]) == "[1, None]"
+    assert len(shown.shown([10**4000] * 10**6)) <= 80
+    assert shown.csv_cell("\t=1\n") == "' =1\\x0a" and shown.csv_cell("\uff1d1") == "'\uff1d1"
+    assert [shown.csv_cell(v) for v in ("=1+1", "  @x", "a=b", 1.5, "-2", "-2+3")] == [
         *("'=1+1", "'  @x", "a=b", 1.5, "-2", "'-2+3"),
     ]
     assert shown.csv_text([["a", "@b\n"], [-1.5, "x,y"]]) == 'a,\'@b\\x0a\n-1.5,"x,y"\n'

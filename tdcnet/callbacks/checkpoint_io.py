@@ -16,7 +16,7 @@ from lightning_fabric.plugins import CheckpointIO
 
 from tdcnet.callbacks.progress import place
 from tdcnet.deploy.weights import CheckpointError, load_plain
-from tdcnet.files import StrPath, replacing, write_atomically
+from tdcnet.files import FolderError, StrPath, check_writable, replacing
 from tdcnet.finite import first_nonfinite
 
 log = logging.getLogger(__name__)
@@ -90,8 +90,6 @@ def read_training(path: StrPath) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no checkpoint to resume from at {path}; ckpt_path names a .ckpt file of a training")
-    if torn(path):
-        raise CheckpointError(f"{path} is cut short or damaged")
     content = load_plain(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(f"{path} holds no 'state_dict': it is no checkpoint of this project")
@@ -157,14 +155,13 @@ def check_folder(folder: StrPath) -> None:
     Raises:
         NotSaved: if that is not possible.
     """
-    probe = Path(folder) / f".writable.{os.getpid()}"
     try:
-        write_atomically(probe, b"?")
-        probe.unlink()
-    except OSError as error:
+        check_writable(folder, "")
+    except FolderError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error.__cause__
         raise NotSaved(
-            f"{folder} cannot be written to: {error.strerror or error}. Choose another folder with hydra.run.dir, or "
-            "mend its permissions"
+            f"{folder} cannot be written to: {reason}. Choose another folder with hydra.run.dir, or mend its "
+            "permissions"
         ) from error
 
 

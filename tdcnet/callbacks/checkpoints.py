@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from tdcnet.callbacks.checkpoint_io import NotSaved, check_folder, copy_checkpoint, read_training
 from tdcnet.callbacks.progress import settle
-from tdcnet.deploy.weights import CheckpointError
+from tdcnet.deploy.weights import PREFIX, CheckpointError
 from tdcnet.detection import DetectionModule
 from tdcnet.finite import number
 
@@ -140,10 +140,9 @@ class Checkpoints(Checkpoint):
         """Makes it the state between two steps: of a step under way only its batches are lost."""
         guard = _module(pl_module).guard
         if guard.done is not None:
-            prefix = "model."
-            checkpoint["state_dict"].update(
-                {f"{prefix}{n}": v for n, v in guard.buffers.items() if f"{prefix}{n}" in checkpoint["state_dict"]}
-            )
+            kept = {f"{PREFIX}{name}": value for name, value in guard.buffers.items()}
+            state = checkpoint["state_dict"]
+            state.update({name: value for name, value in kept.items() if name in state})
         checkpoint["validation_due"] = due = trainer.validating and not self._validated
         settle(checkpoint["loops"]["fit_loop"], guard.done, due)
 

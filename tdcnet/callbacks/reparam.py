@@ -17,9 +17,10 @@ from tdcnet.deploy.fold import is_deployed, largest_difference, reparameterize
 from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import PREFIX, export
 from tdcnet.detection import DetectionModule
-from tdcnet.files import printable, replacing, write_atomically
+from tdcnet.files import replacing, write_atomically
 from tdcnet.layers.stacked_branches import StackedBranches
 from tdcnet.models import Detector
+from tdcnet.shown import printable
 
 log = logging.getLogger(__name__)
 

@@ -279,6 +279,58 @@ class DecodedFrames(ABC):
             file.write(behind(head, first.dtype, first.shape, self._state(), sums, notes))
 
 
+class OneFile(DecodedFrames):
+    """The frames of a recording that is one file, a video or a stack of images, decoded once into the cache.
+
+    How many there are is known once they are decoded, see :meth:`DecodedFrames.make`. A kind of file says in
+    :meth:`_look` what it promises before that.
+
+    Args:
+        path: the file.
+        cache_dir: where the decoded frames go; :func:`default_cache_dir` if None.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+
+    def __init__(self, path: Path | str, cache_dir: Path | None = None) -> None:
+        self.path = Path(path)
+        self._cache_dir = Path(cache_dir) if cache_dir is not None else None
+        super().__init__(str(self.path), None)
+        self._expected, self._bytes = (0, 0) if self.path.is_file() and self._open() else self._look()
+
+    @abstractmethod
+    def _look(self) -> tuple[int, int]:
+        """How many frames the file promises, 0 if it does not say, and the bytes of one."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in px."""
+        return self.form[0]
+
+    def where(self, index: int) -> str:
+        """``path#index``."""
+        return f"{self.path}#{index}"
+
+    def target(self) -> Path:
+        """The file of decoded frames; another one when the file's place, size or time changes."""
+        return cache_file(self.path, ".npy", self._cache_dir)
+
+    def expected(self) -> int:
+        """Frames; before they are decoded as many as the file promises, which may be wrong."""
+        return len(self) if self._known() else max(1, self._expected)
+
+    def needed(self) -> int:
+        """Bytes that the decoded frames take, as far as is known."""
+        if not self._known():
+            return self.expected() * self._bytes
+        (height, width), dtype = self.form
+        return len(self) * height * width * dtype.itemsize
+
+    def _state(self) -> int:
+        return 0  # the file's name tells
+
+
 _opened: deque[weakref.ref[DecodedFrames]] = deque()
 _told: set[Path] = set()  # files whose faults this process has told
 

@@ -204,6 +204,14 @@ class ClipDataModule(pl.LightningDataModule):
         if self.val_dataset is None:
             self.val_dataset = self._dataset(self.val_split, self.size, None, self.val_step, self.val_offset)
 
+    def evaluated(self) -> ClipDataset:
+        """The clips of the validation split, read now if they have not been; made before, where they can be made."""
+        if self.val_dataset is None:
+            if self.generate is not None:
+                self.generate()
+            self.setup("validate")
+        return self._made(self.val_dataset)
+
     def _read(self, split: str) -> list[Sequence]:
         if split not in self._sequences:
             problems = Problems(self.on_bad_frame)

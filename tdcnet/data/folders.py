@@ -16,7 +16,7 @@ from tdcnet.data.names import Key
 from tdcnet.data.safe_names import recording_word, safe_name, safe_names
 from tdcnet.data.sequence import FrameSource, Sequence
 from tdcnet.data.walks import walk
-from tdcnet.files import printable
+from tdcnet.shown import printable
 
 log = logging.getLogger(__name__)
 

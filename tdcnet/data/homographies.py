@@ -23,7 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tdcnet.data.alignment import Aligner, Prepared
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import Sequence
-from tdcnet.files import check_writable, printable, read_arrays, write_arrays
+from tdcnet.files import check_writable, read_arrays, write_arrays
+from tdcnet.shown import printable
 
 log = logging.getLogger(__name__)
 

@@ -224,7 +224,7 @@ def _pfm(data: bytes) -> ImageHeader:
 
 
 def npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
-    """Shape, type, Fortran order and start of the numbers of a .npy file.
+    """Shape (without a last axis of one), type, Fortran order and start of the numbers of a .npy file.
 
     Raises:
         ValueError: if it is damaged, or holds anything but numbers.
@@ -247,13 +247,12 @@ def npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
         dtype = np.dtype(match[1].decode())
     except TypeError as error:
         raise ValueError("is a .npy of numbers of an unknown type") from error
-    return tuple(int(n) for n in re.findall(rb"\d+", match[3])), dtype, match[2] == b"True", end
+    shape = tuple(int(n) for n in re.findall(rb"\d+", match[3]))
+    return shape[:2] if len(shape) == 3 and shape[2] == 1 else shape, dtype, match[2] == b"True", end
 
 
 def _npy(data: bytes) -> ImageHeader:
     shape, _, _, _ = npy_header(data)
-    if len(shape) == 3 and shape[2] == 1:
-        shape = shape[:2]
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] in (3, 4)):
         raise ValueError(
             f"is an array of shape {list(shape)}; expected grey, height x width, or frames x height x width"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from tdcnet.data.errors import DataError
 from tdcnet.data.image_headers import ImageHeader, kind_of, npy_header, pnm_tokens, read_header
 from tdcnet.data.tiff import WHITE_IS_ZERO, TiffPage, tiff_pages
-from tdcnet.files import FACTOR, bound, read_bytes
+from tdcnet.files import open_regular, read_bytes
+from tdcnet.limits import FACTOR, bound
 
 IMAGE_SUFFIXES = (
     *(".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff"),
@@ -79,9 +79,8 @@ def read_channels(path: Path) -> NDArray[Any]:
 def is_image(path: Path) -> bool:
     """Whether a file begins as an image does that :func:`read_grey` knows; of a pipe or a device it is not asked."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
-            return stat.S_ISREG(os.fstat(descriptor).st_mode) and kind_of(file.read(32)) is not None
+        with open_regular(path) as file:
+            return kind_of(file.read(32)) is not None
     except (OSError, ValueError):
         return False
 
@@ -263,8 +262,6 @@ def npy_frames(data: Any) -> NDArray[Any]:
         ValueError: if it is cut short, or of another shape; without the file's name.
     """
     shape, dtype, fortran, start = npy_header(bytes(data[:20_000]))
-    if len(shape) == 3 and shape[2] == 1:
-        shape = shape[:2]
     size = dtype.itemsize * int(np.prod(shape, dtype=object))
     if start + size != len(data):
         raise ValueError(f"is cut short or damaged (a .npy of {len(data)} bytes, should be {start + size})")

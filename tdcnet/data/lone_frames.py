@@ -9,7 +9,7 @@ from typing import Literal
 from tdcnet.data.errors import DataError
 from tdcnet.data.names import REMEDY
 from tdcnet.data.sequence import Sequence
-from tdcnet.files import printable
+from tdcnet.shown import printable
 
 log = logging.getLogger(__name__)
 

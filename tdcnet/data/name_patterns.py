@@ -9,7 +9,8 @@ import sys
 
 from tdcnet.data.errors import DataError
 from tdcnet.data.name_parts import microseconds
-from tdcnet.files import bound, printable
+from tdcnet.limits import bound
+from tdcnet.shown import printable
 
 MOST_PATTERN = 2_000
 """Letters of a pattern."""

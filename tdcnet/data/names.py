@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tdcnet.data import name_parts
 from tdcnet.data.name_patterns import NamePattern
-from tdcnet.files import printable
+from tdcnet.shown import printable
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def ordered(paths: Iterable[Path]) -> dict[Key, list[tuple[int, Path]]]:
     return recordings
 
 
-def segment_starts(frames: list[int]) -> NDArray[np.int64]:
+def segment_starts(frames: list[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     """Position of the first frame after the last gap before each: ``[1, 2, 5, 6]`` -> ``[0, 0, 2, 2]``."""
     cut = np.diff(np.array(frames, dtype=np.int64), prepend=frames[:1]) != 1
     return np.maximum.accumulate(np.where(cut, np.arange(len(frames)), 0)).astype(np.int64)

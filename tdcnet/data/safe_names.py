@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
 
 from tdcnet.data.sequence import Sequence
-from tdcnet.files import printable
+from tdcnet.shown import is_hidden, printable
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +32,7 @@ def safe_name(name: str) -> str:
 
     One that must be changed gets a part of its hash.
     """
-    safe = "".join(
-        "_" if _NOT_IN_FILES.match(c) or unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in name
-    )
+    safe = "".join("_" if _NOT_IN_FILES.match(c) or is_hidden(c) else c for c in name)
     safe = safe.strip(" ").rstrip(".")
     while len(safe.encode()) > LONGEST:
         safe = safe[: max(1, len(safe) - max(1, (len(safe.encode()) - LONGEST) // 4))]

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.data.cache import DecodedFrames, Notes, cache_file
+from tdcnet.data.cache import Notes, OneFile
 from tdcnet.data.errors import DataError
 from tdcnet.data.images import check_pixels, decode_tiff, image_header, npy_frames, to_counts, unreadable
 from tdcnet.data.tiff import MAGIC, tiff_pages
-from tdcnet.files import MOST_ARRAYS, read_bytes
+from tdcnet.files import read_bytes
+from tdcnet.limits import MOST_ARRAYS
 
 
 def holds_several(path: Path) -> str | None:
@@ -26,7 +27,7 @@ def holds_several(path: Path) -> str | None:
     return header.kind if header.pages > 1 else None
 
 
-class StackFrames(DecodedFrames):
+class StackFrames(OneFile):
     """The pages of a TIFF file or the frames of a .npy file, as :func:`~tdcnet.data.images.read_grey` gives one.
 
     They are decoded once, into the cache. A page of another size or depth than the first, or that cannot be decoded,
@@ -40,41 +41,9 @@ class StackFrames(DecodedFrames):
         DataError: if the file cannot be read or is cut short.
     """
 
-    def __init__(self, path: Path | str, cache_dir: Path | None = None) -> None:
-        self.path = Path(path)
-        self._cache_dir = Path(cache_dir) if cache_dir is not None else None
-        super().__init__(str(self.path), None)
-        if self.path.is_file() and self._open():
-            return
+    def _look(self) -> tuple[int, int]:
         with _Pages(self.path) as pages:
-            self._expected, self._bytes = len(pages), pages.bytes_each
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in px."""
-        return self.form[0]
-
-    def where(self, index: int) -> str:
-        """``path#index``."""
-        return f"{self.path}#{index}"
-
-    def target(self) -> Path:
-        """The file of decoded frames; another one when the file's place, size or time changes."""
-        return cache_file(self.path, ".npy", self._cache_dir)
-
-    def expected(self) -> int:
-        """Pages."""
-        return len(self) if self._known() else self._expected
-
-    def needed(self) -> int:
-        """Bytes that the decoded frames take."""
-        if not self._known():
-            return self._expected * self._bytes
-        (height, width), dtype = self.form
-        return len(self) * height * width * dtype.itemsize
-
-    def _state(self) -> int:
-        return 0  # the file's name tells
+            return len(pages), pages.bytes_each
 
     def _decode(self, notes: Notes) -> Iterator[NDArray[Any] | None]:
         first: tuple[tuple[int, ...], np.dtype[Any]] | None = None

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from tdcnet.data.backgrounds import BACKGROUNDS, Image, make_background
 from tdcnet.data.errors import DataError
-from tdcnet.files import FolderError, check_writable, read_json, shown
+from tdcnet.files import FolderError, check_writable, read_json
+from tdcnet.shown import shown
 
 Range = tuple[float, float]
 

@@ -23,10 +23,11 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tdcnet.data.cache import DecodedFrames, Notes, cache_file
+from tdcnet.data.cache import Notes, OneFile
 from tdcnet.data.errors import DataError
 from tdcnet.data.images import MOST_PIXELS, UPRIGHT, check_pixels
-from tdcnet.files import bound, printable
+from tdcnet.limits import bound
+from tdcnet.shown import printable
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ _TURNS = {
 }  # signs of a display matrix -> EXIF orientation
 
 
-class VideoFrames(DecodedFrames):
+class VideoFrames(OneFile):
     """The frames of a video file, grey, at random, with their times.
 
     The video is decoded once, to its end, into the cache: how many frames it has is what came, not what its header
@@ -75,44 +76,11 @@ class VideoFrames(DecodedFrames):
         DataError: if the file is missing, no video or too large. From what needs the frames: if there is none.
     """
 
-    def __init__(self, path: Path | str, cache_dir: Path | None = None) -> None:
-        self.path = Path(path)
-        self._cache_dir = Path(cache_dir) if cache_dir is not None else None
-        super().__init__(str(self.path), None)
-        if self.path.is_file() and self._open():
-            return
+    def _look(self) -> tuple[int, int]:
         with _opened(self.path) as (_, stream):
             width, height = stream.codec_context.width, stream.codec_context.height
-            self._expected = _promised(stream)
             # Until it is decoded this tells only how much room it will take.
-            self._bytes = width * height * (2 if _bits(stream.codec_context.format) > 8 else 1)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in px."""
-        return self.form[0]
-
-    def where(self, index: int) -> str:
-        """``path#index``."""
-        return f"{self.path}#{index}"
-
-    def target(self) -> Path:
-        """The file of decoded frames; another one when the video's place, size or time changes."""
-        return cache_file(self.path, ".npy", self._cache_dir)
-
-    def expected(self) -> int:
-        """Frames; before it is decoded as many as the header promises, which may be wrong."""
-        return len(self) if self._known() else max(1, self._expected or 0)
-
-    def needed(self) -> int:
-        """Bytes that the decoded frames take, as far as is known."""
-        if not self._known():
-            return self.expected() * self._bytes
-        (height, width), dtype = self.form
-        return len(self) * height * width * dtype.itemsize
-
-    def _state(self) -> int:
-        return 0  # the file's name tells
+            return _promised(stream), width * height * (2 if _bits(stream.codec_context.format) > 8 else 1)
 
     def _decode(self, notes: Notes) -> Iterator[NDArray[Any] | None]:
         with _opened(self.path) as (container, stream):

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tdcnet.data.errors import DataError
-from tdcnet.files import FACTOR, bound, printable
+from tdcnet.limits import FACTOR, bound
+from tdcnet.shown import printable
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tdcnet.deploy import optional
 from tdcnet.deploy.graph import INPUTS, files_of
 from tdcnet.deploy.weights import CONFIG, CheckpointError, Weights, check_file, read_record
-from tdcnet.files import printable
+from tdcnet.shown import printable
 
 GRAPHS = (".onnx", ".xml")
 """Endings of files that only a backend reads."""

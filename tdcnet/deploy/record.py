@@ -6,7 +6,6 @@ as where data lies and where files go, is for the person at the command line to 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import Any
 
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.errors import CheckpointError
-from tdcnet.files import parse_json
+from tdcnet.plain_data import are_whole, is_number, is_whole, parse_json
 from tdcnet.shown import printable, shown
 
 VERSION = 2
@@ -110,10 +109,6 @@ def _first_version(content: dict[Any, Any]) -> dict[str, Any]:
     return content | {"command": command[:LONGEST_COMMAND]}
 
 
-def _is_int(low: int, high: int) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
 def _is_name(value: object) -> bool:
     # Names go into configs, pages and terminals: nothing that any of these would take for more than text.
     return (
@@ -128,20 +123,17 @@ def _is_file_name(value: object) -> bool:
     return _is_name(value) and not any(mark in str(value) for mark in "/\\") and value not in (".", "..")
 
 
-def _is_list_of(test: Callable[[object], bool], least: int, most: int) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, list | tuple) and least <= len(value) <= most and all(map(test, value))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _are_classes(value: object) -> bool:
-    return _is_list_of(_is_name, 1, MOST_CLASSES)(value) and len(set(value)) == len(value)  # type: ignore[arg-type, call-overload]
+    return (
+        isinstance(value, list | tuple)
+        and 1 <= len(value) <= MOST_CLASSES
+        and all(map(_is_name, value))
+        and len(set(value)) == len(value)
+    )
 
 
 def _is_range(value: object) -> bool:
-    return _is_list_of(_is_number, 2, 2)(value) and value[0] < value[1]  # type: ignore[index]
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value)) and value[0] < value[1]
 
 
 def _are_files(value: object) -> bool:
@@ -155,9 +147,9 @@ def _are_files(value: object) -> bool:
 SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model": (lambda value: isinstance(value, Mapping), "the nested config of a network"),
     "classes": (lambda value: not value or _are_classes(value), f"up to {MOST_CLASSES} names of classes, each once"),
-    "size": (_is_list_of(_is_int(*SIDES), 2, 2), f"height and width in px, each {SIDES[0]} to {SIDES[1]}"),
-    "num_frames": (_is_int(1, 1000), "a number of frames from 1 to 1000"),
-    "stride": (_is_int(1, 10_000), "a number of frames from 1 to 10000"),
+    "size": (lambda value: are_whole(value, 2, *SIDES), f"height and width in px, each {SIDES[0]} to {SIDES[1]}"),
+    "num_frames": (lambda value: is_whole(value, 1, 1000), "a number of frames from 1 to 1000"),
+    "stride": (lambda value: is_whole(value, 1, 10_000), "a number of frames from 1 to 10000"),
     "intensity_range": (_is_range, "two numbers, the second the larger one"),
     "dataset": (lambda value: value == "" or _is_name(value), "the name of a data set"),
     "name": (lambda value: value == "" or _is_name(value), "a name"),

@@ -24,8 +24,11 @@ from tdcnet.deploy.errors import CheckpointError as CheckpointError
 from tdcnet.deploy.fold import is_deployed, reparameterize
 from tdcnet.deploy.gate import MOST_PARAMETERS, build_network
 from tdcnet.deploy.record import Record
-from tdcnet.files import bound, printable, read_bytes, read_json, write_atomically
+from tdcnet.files import read_bytes, read_json, write_atomically
+from tdcnet.finite import first_nonfinite
+from tdcnet.limits import bound
 from tdcnet.models import Detector
+from tdcnet.shown import printable
 
 PREFIX = "model."
 """Of the network's tensors in a checkpoint, which may hold others."""
@@ -160,7 +163,7 @@ def check_tensors(state: Mapping[Any, Any], where: object) -> None:
             raise CheckpointError(f"{where} is damaged: {_short(name)} is a {type(value).__name__}, not a tensor")
         if value.layout != torch.strided or value.device.type == "meta" or value.is_quantized or value.is_nested:
             raise CheckpointError(f"{where}: tensor {_short(name)} is of a kind that no network here has")
-        if value.is_complex() or (value.is_floating_point() and not torch.isfinite(value).all()):
+        if value.is_complex() or first_nonfinite(value, name) is not None:
             raise CheckpointError(
                 f"{where}: tensor {_short(name)} holds values that are no numbers (NaN or infinite), so nothing it "
                 "gives would mean anything. Take an earlier checkpoint"

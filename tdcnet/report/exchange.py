@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
+from tdcnet.data.formats.coco_shapes import in_corners
 from tdcnet.data.formats.common import LARGEST, read_labels, whole
 from tdcnet.data.formats.common import number as number_of
 from tdcnet.data.formats.masks import zero_and_one
@@ -141,7 +142,13 @@ def read_predictions(path: Path, frames: Frames, classes: Sequence[str]) -> Fram
     entries = load_predictions(path)
     position = {item + 1: at for at, item in enumerate(frames.image_ids.tolist())}
     rows = np.array([_row(path, at, entry, position, classes) for at, entry in enumerate(entries)]).reshape(-1, 7)
-    _check_corners(path, rows, frames)
+    sizes = {item: (height, width) for item, (height, width) in zip(position, frames.sizes.tolist(), strict=True)}
+    if (example := in_corners(entries, sizes, whole)) is not None:
+        at = next(at for at, entry in enumerate(entries) if entry["bbox"] is example)
+        raise DataError(
+            f"{path}: the boxes seem to be corners x1, y1, x2, y2, such as {rows[at, 2:6].tolist()} of entry {at}, "
+            "which would end outside of its image as x, y, w, h. Write x1, y1, x2 - x1, y2 - y1"
+        )
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     return replace(
         frames,
@@ -265,21 +272,6 @@ def _box(value: object) -> list[float] | None:
     given = value if isinstance(value, list) and not any(isinstance(v, str) for v in value) else []
     box = [side for v in given if (side := number_of(v)) is not None]
     return box if len(box) == len(given) == 4 and min(box[2:]) >= 0 else None
-
-
-def _check_corners(path: Path, rows: NDArray[np.float64], frames: Frames) -> None:
-    """Raises DataError where boxes make sense as corners only; judged over all, since a single one may be large."""
-    if len(rows) < 3:
-        return
-    sizes = frames.sizes[rows[:, 0].astype(np.int64)][:, ::-1]
-    first, second = rows[:, 2:4], rows[:, 4:6]
-    as_corners = (second > first).all() and (second <= sizes + 1).all()
-    if as_corners and (first + second > sizes + 1).any():
-        at = int((first + second > sizes + 1).any(axis=1).argmax())
-        raise DataError(
-            f"{path}: the boxes seem to be corners x1, y1, x2, y2, such as {rows[at, 2:6].tolist()} of entry {at}, "
-            "which would end outside of its image as x, y, w, h. Write x1, y1, x2 - x1, y2 - y1"
-        )
 
 
 def _entries(path: Path, content: Any, key: str) -> list[dict[str, Any]]:

@@ -57,23 +57,14 @@ def check_compared(paths: Sequence[Path], datamodule: ClipDataModule, graphs: bo
     records = []
     for path in paths:
         if is_results(path):
-            read_predictions(path, _frames(_evaluated(datamodule)), datamodule.classes)
+            read_predictions(path, _frames(datamodule.evaluated()), datamodule.classes)
         elif is_masks(path):
-            check_masks(path, _evaluated(datamodule))
+            check_masks(path, datamodule.evaluated())
         elif graphs and path.suffix in GRAPHS:
             records.append(read_info(path).record)
         else:
             records.append(read_weights(path).record)
     return records
-
-
-def _evaluated(datamodule: ClipDataModule) -> ClipDataset:
-    if datamodule.val_dataset is None:
-        if datamodule.generate is not None:
-            datamodule.generate()
-        datamodule.setup("validate")
-    assert datamodule.val_dataset is not None
-    return datamodule.val_dataset
 
 
 def _frames(dataset: ClipDataset) -> Frames:

@@ -27,12 +27,11 @@ from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.record import LONGEST_COMMAND, Record
 from tdcnet.deploy.weights import Weights, load_into
 from tdcnet.detection import DetectionModule
-from tdcnet.files import printable
 from tdcnet.metrics import DetectionMetrics, FrameCollector, format_table
 from tdcnet.report import Run, write_report
 from tdcnet.report.exchange import write_ground_truth, write_predictions
 from tdcnet.results import write_metrics
-from tdcnet.shown import emphasised
+from tdcnet.shown import emphasised, printable
 from tdcnet.stages.inherit import dataset_config, names_network
 from tdcnet.stages.overrides import command_line
 

@@ -38,9 +38,7 @@ class RunsFailed(RuntimeError):
 def data_of(cfg: DictConfig) -> ClipDataModule:
     """The configured data set, ready for validation: one that is not there is told once, not by every run."""
     datamodule: ClipDataModule = instantiate(cfg.dataset, _convert_="all")
-    if datamodule.generate is not None:
-        datamodule.generate()
-    datamodule.setup("validate")
+    datamodule.evaluated()
     return datamodule
 
 

@@ -20,8 +20,9 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats.foreign import hint
 from tdcnet.data.frames import ImageFiles, list_images
 from tdcnet.data.sequence import FrameSource, Sequence
-from tdcnet.files import LONGEST_NAME, parse_json, read_json, read_text
+from tdcnet.files import LONGEST_NAME, read_json, read_text
 from tdcnet.limits import MOST_JSON
+from tdcnet.plain_data import parse_json
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
-from tdcnet.data.formats.irdst import segment_starts
 from tdcnet.data.frames import ImageFiles
-from tdcnet.data.names import Key
+from tdcnet.data.names import Key, segment_starts
 from tdcnet.data.safe_names import recording_word, safe_name
 from tdcnet.data.sequence import Sequence
 
@@ -157,5 +156,5 @@ def _sequence(name: str, listed: list[Frame], problems: Problems, fractions: boo
         boxes=boxes,
         labels=labels,
         indices=np.arange(len(kept), dtype=np.int64),
-        segment_start=segment_starts(numbers, boxes, None),
+        segment_start=segment_starts(numbers),
     )

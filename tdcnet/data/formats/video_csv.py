@@ -29,8 +29,8 @@ from tdcnet.data.cache import decode_ahead
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.folders import running_numbers
 from tdcnet.data.formats import common
-from tdcnet.data.formats.irdst import segment_starts
 from tdcnet.data.frames import VIDEO_SUFFIXES, ImageFiles, open_source
+from tdcnet.data.names import segment_starts
 from tdcnet.data.sequence import FrameSource, Sequence
 from tdcnet.data.video import open_videos
 from tdcnet.files import read_text
@@ -299,7 +299,7 @@ def _sequence(
         boxes=boxes,
         labels=labels,
         indices=np.arange(n, dtype=np.int64),
-        segment_start=segment_starts(_numbers(frames), boxes, None),
+        segment_start=segment_starts(_numbers(frames)),
         classes=tuple(order),
     )
 
