@@ -42,7 +42,7 @@ def inherit(cfg: DictConfig, record: Record, given: Sequence[str]) -> DictConfig
         ValueError: if the command line asks for other classes than the network tells apart.
     """
     keys = {override_key(override) for override in given}
-    if not keys & {"dataset", "experiment"} and HydraConfig.initialized() and _is_ours(record.dataset):
+    if _brings_data_set(record, keys):
         own = [override for override in given if not override_key(override).startswith("hydra.")]
         cfg = hydra.compose("config", overrides=[f"dataset={record.dataset}", *own])
     cfg = cfg.copy()
@@ -50,6 +50,8 @@ def inherit(cfg: DictConfig, record: Record, given: Sequence[str]) -> DictConfig
         value = getattr(record, key)
         if value and f"dataset.{key}" not in keys:
             OmegaConf.update(cfg, f"dataset.{key}", list(value) if isinstance(value, tuple) else value)
+    if record.name and "name" not in keys:
+        cfg.name = record.name
     _check_classes(list(cfg.dataset.classes), record)
     if left := _left_out(record.command, keys):
         log.warning(
@@ -72,12 +74,19 @@ def names_network(given: Sequence[str]) -> bool:
     return any(override_key(override).partition(".")[0].partition("/")[0] == "model" for override in given)
 
 
-def dataset_config(cfg: DictConfig) -> str:
-    """Name of the data set's config, as ``dataset=NAME`` would choose it."""
+def dataset_config(cfg: DictConfig, record: Record, given: Sequence[str]) -> str:
+    """Name of the data set's config that is in force, as ``dataset=NAME`` would choose it."""
+    if _brings_data_set(record, {override_key(override) for override in given}):
+        return record.dataset  # Hydra itself knows of the first choice only
     if HydraConfig.initialized():
         choices: Any = HydraConfig.get().runtime.choices
         return str(choices.get("dataset", ""))
     return str(cfg.dataset.name)
+
+
+def _brings_data_set(record: Record, keys: set[str]) -> bool:
+    """Whether the data set is the record's, since the command line names none."""
+    return not keys & {"dataset", "experiment"} and HydraConfig.initialized() and _is_ours(record.dataset)
 
 
 def _is_ours(dataset: str) -> bool:

@@ -78,7 +78,7 @@ def build(
         num_frames=datamodule.num_frames,
         stride=datamodule.stride,
         intensity_range=datamodule.intensity_range,
-        dataset=dataset_config(cfg),
+        dataset=dataset_config(cfg, record, overrides),
         name=str(cfg.name),
         command=record.command or printable(command_line(overrides))[:LONGEST_COMMAND],
     )

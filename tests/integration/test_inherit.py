@@ -10,8 +10,13 @@ import pytest
 import torch
 
 from tdcnet import stages
+from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import read_weights
+from tdcnet.models import tdcnet_nano
+from tdcnet.models.single_stream import single_stream
 from tests.integration.conftest import SMALL
+from tests.security import child
+from tests.security.payloads import CLEAN
 
 pytestmark = pytest.mark.filterwarnings("ignore::tdcnet.data.alignment.AlignmentWarning")
 BASE = [o for o in SMALL if not o.startswith(("dataset.augment", "dataset.generate", "dataset="))]
@@ -70,6 +75,33 @@ def test_a_network_of_made_up_clips_is_evaluated_on_a_set_of_ones_own(trained, c
     metrics, parts = stages.run(*configure(*given, base=[o for o in BASE if not o.startswith("model")]))
     assert metrics["frames"] == 6 and parts["datamodule"].generate is None
     assert type(parts["module"].model.fusion).__name__ == "SingleStream", "the network is the checkpoint's own"
+
+
+def test_an_export_is_of_the_data_set_that_its_checkpoint_is_of(counts, tmp_path):
+    """By a real command, which knows of a first choice of data set: the config's own."""
+    network = single_stream(tdcnet_nano(), "2d")
+    config = {**CLEAN, "num_frames": 5}
+    record = Record(model=config, classes=("target",), size=(64, 64), num_frames=5, stride=1, dataset="yolo", name="n")
+    state = {f"model.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": state, "tdcnet": record.plain()}, tmp_path / "a.ckpt")
+    given = [f"dataset.root={counts}", "dataset.num_workers=0", "dataset.align=none", "logger=none", "trainer=cpu"]
+    given += [f"paths.cache_dir={tmp_path / 'cache'}", f"hydra.run.dir={tmp_path / 'run'}", "stage.formats=[]"]
+    ended = child.command(
+        tmp_path / "said.txt", "train.py", "stage=deploy", f"ckpt_path={tmp_path / 'a.ckpt'}", *given, cwd=tmp_path
+    )
+    assert ended.status == 0, ended.said
+    exported = read_weights(tmp_path / "run" / "deploy").record
+    assert (exported.dataset, exported.name) == ("yolo", "n")
+
+
+def test_its_name_goes_along(run, capsys):
+    path = run("model/fusion=only_2d", "name=night", "stage.report=false")[1]["ckpt_path"]
+    given = ["stage=eval", "model/fusion=only_2d", f"ckpt_path={path}", "stage.report=false"]
+    _, parts = run(*given)
+    assert (
+        parts["module"].checkpoint_info["name"] == "night" and "night: validation split of" in capsys.readouterr().out
+    )
+    assert run(*given, "name=day")[1]["module"].checkpoint_info["name"] == "day"
 
 
 def test_other_classes_than_the_networks_are_refused(trained, run):

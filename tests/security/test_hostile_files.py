@@ -29,19 +29,9 @@ from tdcnet.models.single_stream import single_stream
 from tests.integration.conftest import SMALL
 from tests.security import child
 from tests.security.child import Ended
-from tests.security.payloads import PAYLOADS, Touch
+from tests.security.payloads import CLEAN, PAYLOADS, Touch
 
 ROOT = Path(__file__).parents[2]
-CLEAN = {
-    "_target_": "tdcnet.models.Detector",
-    "backbone_tdc": {"_target_": "tdcnet.models.ShuffleNet3D", "stem_channels": 8, "widths": [32, 64, 128]},
-    "backbone_3d": {"_target_": "tdcnet.models.ShuffleNet3D", "stem_channels": 8, "widths": [32, 64, 128]},
-    "backbone_2d": {"_target_": "tdcnet.models.CSPDarknet", "width": 0.125, "depth": 0.33},
-    "fusion": {"_target_": "tdcnet.models.SingleStream", "channels": [32, 64, 128], "stream": "2d"},
-    "neck": {"_target_": "tdcnet.models.TopDownNeck", "in_channels": [32, 64, 128]},
-    "head": {"_target_": "tdcnet.models.DecoupledHead", "in_channels": 32, "num_classes": 1, "width": 64},
-}
-"""The 2D backbone alone, the quickest there is."""
 
 
 @pytest.fixture
