@@ -15,6 +15,10 @@ from tdcnet.limits import MOST_DEPTH, bound
 from tdcnet.shown import printable, shown
 
 
+class NoNumber(ValueError):
+    """JSON that is right but for a number: NaN, infinity, or one too large for any use."""
+
+
 def parse_json(text: str, where: object) -> Any:
     """What JSON text holds; ``where`` it stands is for messages. Raises DataError as :func:`read_json`."""
     try:
@@ -95,7 +99,7 @@ def _float(text: str) -> float:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number that can be used")
+    raise NoNumber(f"{name} is no number that can be used")
 
 
 def _check_plain(content: Any) -> None:

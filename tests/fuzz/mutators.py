@@ -129,7 +129,7 @@ def tree(rng: random.Random, data: bytes) -> bytes:
     """JSON with a value of another type, a key less, a key twice, or nested."""
     try:
         content = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return insert(rng, data)
     places = list(_places(content))
     if not places:

@@ -22,7 +22,7 @@ from tdcnet.data.frames import ImageFiles, list_images
 from tdcnet.data.sequence import FrameSource, Sequence
 from tdcnet.files import LONGEST_NAME, read_json, read_text
 from tdcnet.limits import MOST_JSON
-from tdcnet.plain_data import parse_json
+from tdcnet.plain_data import NoNumber, parse_json
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
@@ -186,11 +186,11 @@ def read_labels(path: Path) -> Any:
     """
     try:
         return read_json(path)
-    except DataError:
-        text = read_text(path, MOST_JSON)
-        quoted = _NO_NUMBER.sub(lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', text)
-        if quoted == text:
+    except DataError as error:
+        if not isinstance(error.__cause__, NoNumber):
             raise
+    text = read_text(path, MOST_JSON)
+    quoted = _NO_NUMBER.sub(lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', text)
     return parse_json(quoted, path)
 
 
@@ -245,7 +245,7 @@ def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dic
         tokens = rest.split()
         parts = PurePosixPath(tokens[0]).parts if found and tokens else ()
         at_frame = frame_number(PurePosixPath(parts[1]).stem) if len(parts) == 2 else None
-        if at_frame is None or parts[0] == ".." or not can_be_a_path(parts[0]):
+        if at_frame is None or parts[0] in ("..", "/") or not can_be_a_path(parts[0]):
             problems.report(
                 where,
                 f"expected .../images/SEQUENCE/NUMBER.png and its boxes, came {shown(line.strip())}",

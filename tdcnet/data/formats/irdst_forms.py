@@ -30,7 +30,7 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.masks import ParsedFolder, mask_folder, update
 from tdcnet.data.frames import IMAGE_SUFFIXES, ImageFiles, frame_numbers, list_images, read_grey
-from tdcnet.files import read_text
+from tdcnet.files import open_regular, read_text
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def load_released(root: Path, split: str, part: str, problems: Problems) -> Load
 def _size(path: Path) -> tuple[int, int]:
     """Height and width in px, from the header where it is a common one: tens of thousands of files are asked."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(26)
     except OSError:
         head = b""

@@ -24,7 +24,7 @@ from tdcnet.data.formats.common import HOW_TO_GET, Recording, can_be_a_path, fra
 from tdcnet.data.frames import ImageFiles, default_cache_dir, list_images
 from tdcnet.data.images import read_channels, read_grey
 from tdcnet.data.names import numbers
-from tdcnet.files import read_arrays, read_text, write_arrays
+from tdcnet.files import open_regular, read_arrays, read_text, write_arrays
 from tdcnet.masks import Mask, mask_to_boxes
 from tdcnet.shown import shown
 
@@ -74,7 +74,7 @@ def read_mask(path: Path, threshold: int = 0) -> Mask:
 
 def is_jpeg(path: Path) -> bool:
     """Whether a file is a JPEG, whatever its ending."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(2) == b"\xff\xd8"
 
 
