@@ -93,8 +93,11 @@ def read_text(path: StrPath, most: int = MOST_TEXT, errors: str = "strict") -> s
         FileNotFoundError: if there is none.
         DataError: if it cannot be read.
     """
+    data = read_bytes(path, most)
+    if b"\0" in data:
+        raise DataError(f"{path}: is not text in UTF-8 (it holds NUL). Save it in that encoding")
     try:
-        return read_bytes(path, most).decode("utf-8-sig", errors)
+        return data.decode("utf-8-sig", errors)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not text in UTF-8 ({error}). Save it in that encoding") from error
 
@@ -120,12 +123,13 @@ def read_yaml(path: StrPath) -> Any:
     return parse_yaml(read_text(path, MOST_YAML), path)
 
 
-def read_arrays(path: StrPath, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+def read_arrays(path: StrPath, names: Iterable[str], of: str = "") -> dict[str, NDArray[Any]]:
     """Arrays that :func:`write_arrays` wrote, exactly as they were.
 
     Args:
         path: of the file.
         names: of the arrays it must hold.
+        of: what they must have been made from, as it was written.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -144,7 +148,7 @@ def read_arrays(path: StrPath, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     except (RuntimeError, MemoryError, SyntaxError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: is damaged ({error}). Remove it to have it made again") from error
     checksum = found.pop(_CHECKSUM)
-    if checksum.tobytes() != _checksum(found):
+    if checksum.tobytes() != _checksum(found, of):
         raise DataError(f"{path}: is damaged (its checksum does not match). Remove it to have it made again")
     return found
 
@@ -152,17 +156,24 @@ def read_arrays(path: StrPath, names: Iterable[str]) -> dict[str, NDArray[Any]]:
 _CHECKSUM = "sha256"
 
 
-def write_arrays(path: StrPath, arrays: Mapping[str, NDArray[Any]]) -> Path:
-    """Writes arrays of numbers or text, compressed and with a checksum; the file appears whole or not at all."""
+def write_arrays(path: StrPath, arrays: Mapping[str, NDArray[Any]], of: str = "") -> Path:
+    """Writes arrays of numbers or text, compressed and with a checksum; the file appears whole or not at all.
+
+    Args:
+        path: of the file.
+        arrays: by name.
+        of: what they were made from; the checksum holds it, so that a file in another's place is not taken for it.
+    """
     path = Path(path)
     checked = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    digest = _checksum(checked, of)
     with replacing(path, durable=False) as file:
-        np.savez_compressed(file, allow_pickle=False, **checked, **{_CHECKSUM: np.frombuffer(_checksum(checked), "u1")})
+        np.savez_compressed(file, allow_pickle=False, **checked, **{_CHECKSUM: np.frombuffer(digest, "u1")})
     return path
 
 
-def _checksum(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    digest = hashlib.sha256()
+def _checksum(arrays: Mapping[str, NDArray[Any]], of: str) -> bytes:
+    digest = hashlib.sha256(os.fsencode(of))
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
-MOST_TEXT = 1 << 27
-"""Bytes of a text file, such as a list of frames or a table of boxes; a million lines of a hundred letters fit."""
+MOST_TEXT = 1 << 26
+"""Bytes of a text file, such as a list of frames or a table of boxes; a million lines of sixty letters fit."""
+MOST_LABELS = 1 << 20
+"""Bytes of a text file with the boxes of one frame."""
+MOST_MAT = 1 << 24
+"""Bytes of a .mat file with the boxes of one recording; those of 15 s have some 20 kB."""
 MOST_JSON = 1 << 28
 """Bytes of a JSON file; the annotations of a large data set take some 100 MB, and ten times that in memory."""
 MOST_YAML = 1 << 18

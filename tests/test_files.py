@@ -152,6 +152,19 @@ def test_no_changed_byte_of_arrays_goes_unnoticed(tmp_path):
             files.read_arrays(path, ARRAYS)
 
 
+def test_arrays_in_the_place_of_others_are_not_taken_for_them(tmp_path):
+    files.write_arrays(tmp_path / "a.npz", ARRAYS, "a")
+    assert files.read_arrays(tmp_path / "a.npz", ARRAYS, "a")["tag"] == "aligner-1"
+    with pytest.raises(DataError, match="checksum does not match"):
+        files.read_arrays(tmp_path / "a.npz", ARRAYS, "b")
+
+
+def test_bytes_that_are_no_text_are_told_before_they_are_parsed(tmp_path):
+    (tmp_path / "boxes.txt").write_text("1,2,3,4", encoding="utf-16")
+    with pytest.raises(DataError, match=r"boxes.txt: is not text in UTF-8 \(it holds NUL\)"):
+        files.read_text(tmp_path / "boxes.txt", errors="replace")
+
+
 def test_arrays_without_checksum_or_with_objects_are_refused(tmp_path):
     np.savez(tmp_path / "old.npz", h=ARRAYS["h"])
     with pytest.raises(DataError, match="of an older version"):

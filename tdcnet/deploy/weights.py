@@ -36,7 +36,9 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 """Beside :data:`WEIGHTS`: the network's :class:`~tdcnet.deploy.record.Record`."""
 MOST_BYTES = 16 << 30
-"""Of a file of weights."""
+"""Of a checkpoint, which holds an average of the weights and the optimiser's state beside them."""
+MOST_WEIGHTS = 4 << 30
+"""Bytes of weights alone, or of a graph."""
 MOST_CONFIG = 1 << 20
 """Bytes of a config.json."""
 
@@ -299,7 +301,7 @@ def load_detector(path: str | os.PathLike[str]) -> Detector:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_bytes(path, MOST_BYTES)
+        return read_bytes(path, MOST_WEIGHTS)
     except DataError as error:
         raise CheckpointError(str(error)) from error
 

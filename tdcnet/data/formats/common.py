@@ -245,7 +245,7 @@ def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dic
         tokens = rest.split()
         parts = PurePosixPath(tokens[0]).parts if found and tokens else ()
         at_frame = frame_number(PurePosixPath(parts[1]).stem) if len(parts) == 2 else None
-        if at_frame is None or parts[0] in ("..", "/") or not can_be_a_path(parts[0]):
+        if at_frame is None or parts[0] in ("..", "/", "//") or not can_be_a_path(parts[0]):
             problems.report(
                 where,
                 f"expected .../images/SEQUENCE/NUMBER.png and its boxes, came {shown(line.strip())}",

@@ -25,7 +25,8 @@ from tdcnet.data.formats import common
 from tdcnet.data.frames import VideoFrames
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.video import open_videos
-from tdcnet.files import read_arrays, write_arrays
+from tdcnet.files import read_arrays, read_bytes, write_arrays
+from tdcnet.limits import MOST_MAT
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ def label_rows(path: Path, cache_dir: Path | None = None) -> Rows:
     rows = _parse(load_label_data(path), path)
     arrays = {"frames": rows.frames, "boxes": rows.boxes, "labels": rows.labels}
     try:
-        write_arrays(kept, {"num_rows": np.array(rows.num_rows), **arrays})
+        write_arrays(kept, {"num_rows": np.array(rows.num_rows), **arrays}, kept.name)
     except OSError as error:
         # Only time is lost; the videos, which do need the cache, complain themselves.
         log.warning("parsed labels of %s are not kept: %s", path, error)
@@ -151,7 +152,7 @@ def label_rows(path: Path, cache_dir: Path | None = None) -> Rows:
 
 
 def _kept_rows(path: Path) -> Rows:
-    found = read_arrays(path, ("num_rows", "frames", "boxes", "labels"))
+    found = read_arrays(path, ("num_rows", "frames", "boxes", "labels"), path.name)
     num_rows, frames, boxes, labels = (found[name] for name in ("num_rows", "frames", "boxes", "labels"))
     kinds = "".join(found[name].dtype.char for name in found)
     if kinds != "lldl" or num_rows.shape or boxes.shape != (len(frames), 4):
@@ -163,8 +164,9 @@ def load_label_data(path: Path) -> NDArray[Any]:
     """The ``LabelData`` table of a ``groundTruth`` object: a struct array with a field per class, each cell k x 4.
 
     Raises:
-        DataError: if mat-io cannot read it.
+        DataError: if it is too large, or mat-io cannot read it.
     """
+    read_bytes(path, MOST_MAT)
     try:
         # Importing mat-io sets a pandas option that warns; on older objects it warns of parts that are not used here.
         with warnings.catch_warnings():

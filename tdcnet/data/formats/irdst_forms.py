@@ -31,6 +31,7 @@ from tdcnet.data.formats import common
 from tdcnet.data.formats.masks import ParsedFolder, mask_folder, update
 from tdcnet.data.frames import IMAGE_SUFFIXES, ImageFiles, frame_numbers, list_images, read_grey
 from tdcnet.files import open_regular, read_text
+from tdcnet.limits import MOST_LABELS
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ def _parse_line(line: str) -> list[float] | None:
 
 def _text(path: Path, problems: Problems) -> str:
     try:
-        return read_text(path, errors="replace")
+        return read_text(path, MOST_LABELS, errors="replace")
     except (DataError, OSError) as error:
         problems.report(path, f"cannot be used ({error})", f"Copy it again; {common.HOW_TO_GET}")
         return ""

@@ -172,7 +172,7 @@ class ParsedFolder:
 
     def _load(self) -> dict[str, tuple[tuple[int, int], Parsed]]:
         try:
-            found = read_arrays(self.file, _STORED)
+            found = read_arrays(self.file, _STORED, self.file.name)
             names, stamps, sizes, counts, boxes = (found[name] for name in _STORED)
             n = len(names)
             shapes = (names.shape, stamps.shape, sizes.shape, counts.shape, boxes.shape)
@@ -205,7 +205,7 @@ class ParsedFolder:
             "boxes": np.concatenate([_NO_BOXES, *(entry.boxes for entry in parsed)]),
         }
         try:
-            write_arrays(self.file, arrays)
+            write_arrays(self.file, arrays, self.file.name)
         except OSError as error:
             log.warning("what was read from masks is not kept in %s: %s", self.file, error)  # only time is lost
 

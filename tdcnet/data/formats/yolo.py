@@ -31,6 +31,7 @@ from tdcnet.data.names import REMEDY, Key, places
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.walks import inside, walk
 from tdcnet.files import read_text, read_yaml
+from tdcnet.limits import MOST_LABELS
 from tdcnet.shown import printable, shown
 
 CLASSES: tuple[str, ...] = ("target",)
@@ -307,7 +308,7 @@ def _add_labels(frame: Frame, all_lines: _Lines, problems: Problems) -> bool:
     """Adds the boxes of a frame, as fractions; False if there is no label file."""
     path = label_file(frame.path)
     try:
-        lines = read_text(path, errors="replace").splitlines()
+        lines = read_text(path, MOST_LABELS, errors="replace").splitlines()
     except FileNotFoundError:
         return False
     except DataError as error:
