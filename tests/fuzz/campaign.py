@@ -115,9 +115,11 @@ class Worker:
                     return Verdict(**content["verdict"]), content["edits"], content["how"]
                 state, self._folder, began, used = content["state"], content["folder"], time.monotonic(), self._used()
                 continue
-            # Others may keep the machine busy: what counts is the time that the process got, or that it only waits.
+            # Others may keep the machine busy, or stop it for a while: what counts is the time that the process got, or
+            # that it only waits, and goes on to.
             waited, worked = time.monotonic() - began, self._used() - used
-            if state == "begin" and (worked > SECONDS or (waited > SECONDS and worked < 0.1 * waited) or waited > 60):
+            idle = waited > 6 * SECONDS and worked < 0.1 * waited
+            if state == "begin" and (worked > SECONDS or idle or waited > 60):
                 self.close()
                 return Verdict("hang", f"{worked:.1f} s of work in {waited:.1f} s", "hang"), [], ""
 

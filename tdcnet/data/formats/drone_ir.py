@@ -79,7 +79,7 @@ def _sequences(root: Path, names: list[str], problems: Problems, cache_dir: Path
     folder = root / "videos" if (root / "videos").is_dir() else root
     sequences = []
     # Only decoding tells how many frames there are; done for all at once it takes all processors.
-    paths = (folder / f"{name}.mp4" for name in names)
+    paths = (folder / f"{name}.mp4" for name in names if common.can_be_a_path(f"{name}.mp4"))
     decode_ahead(open_videos((path for path in paths if path.is_file()), cache_dir))
     for name in names:
         if not common.can_be_a_path(f"{name}_LABELS.mat"):
