@@ -20,6 +20,7 @@ from tdcnet.models import Detector, postprocess
 from tdcnet.optim import (
     MakeOptimizer,
     check_same,
+    check_state,
     name_of,
     options_of,
     parameter_groups,
@@ -243,7 +244,7 @@ class DetectionModule(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Ends the training when its time is up; the first process's clock counts for all."""
         self.minutes = self.trainer.strategy.broadcast(self._clock())
-        if self._elapsed >= 1:
+        if self._elapsed >= 1 or 0 <= self.trainer.max_steps <= self.trainer.global_step:
             self.trainer.should_stop = True
             self._validate_now()
         if self.trainer.global_step > self._last_step:
@@ -321,6 +322,7 @@ class DetectionModule(pl.LightningModule):
             _check_fits({"ema": checkpoint["ema"]["average"]}, {"ema": floats})
         groups = parameter_groups(self.model, self.weight_decay)
         check_same(checkpoint, self.make_optimizer, [len(group["params"]) for group in groups])
+        check_state(checkpoint, self.make_optimizer, groups)
         self.minutes = float(checkpoint.get("minutes", 0.0))
         self._validation_due = bool(checkpoint.get("validation_due", False))
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from tdcnet.shown import shown
+
 MakeOptimizer = Callable[..., Optimizer]
 
 
@@ -82,6 +84,44 @@ def check_same(checkpoint: Mapping[str, Any], make: MakeOptimizer, sizes: list[i
             f"the checkpoint was trained with {known or 'another optimiser'}, module.optimizer is {name_of(make)}, "
             "which cannot go on with its state. Resume with the module (module=adamw | published) of that training"
         )
+
+
+def check_state(checkpoint: Mapping[str, Any], make: MakeOptimizer, groups: list[dict[str, Any]]) -> None:
+    """Whether a checkpoint's state of the optimiser is one of these parameters: fused ones trust its shapes blindly.
+
+    Args:
+        checkpoint: of Lightning, which :func:`check_same` has passed.
+        make: makes the optimiser.
+        groups: of parameters.
+
+    Raises:
+        ValueError: naming the first tensor of another shape or kind, or below zero where a step needs a root of it.
+    """
+    like = [nn.Parameter(torch.zeros_like(p, device="cpu")) for group in groups for p in group["params"]]
+    one_step = make(like, lr=0.0)
+    for parameter in like:
+        parameter.grad = torch.zeros_like(parameter)
+    one_step.step()
+    state = checkpoint["optimizer_states"][0]["state"]
+    if unknown := [key for key in state if not isinstance(key, int) or not 0 <= key < len(like)]:
+        raise ValueError(
+            f"the checkpoint's optimiser knows a parameter {shown(unknown[0])} that is not in this network"
+        )
+    for at, parameter in enumerate(like):
+        expected = {name: _form(value) for name, value in one_step.state[parameter].items()}
+        given = {name: _form(value) for name, value in state.get(at, {}).items()}
+        if given and given != expected:
+            raise ValueError(
+                f"the checkpoint's optimiser is damaged, or of another network: it keeps {shown(given)} for parameter "
+                f"{at}, expected {expected}. Take another checkpoint"
+            )
+        for name, value in state.get(at, {}).items():
+            if (name == "step" or name.endswith("_sq")) and bool((torch.as_tensor(value) < 0).any()):
+                raise ValueError(f"the checkpoint's optimiser is damaged: {name} of parameter {at} is below 0")
+
+
+def _form(value: Any) -> tuple[object, ...]:
+    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else (type(value).__name__,)
 
 
 def options_of(optimizer: Optimizer) -> list[dict[str, Any]]:

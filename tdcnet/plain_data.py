@@ -151,4 +151,4 @@ def are_whole(values: object, count: int, low: int, high: int) -> bool:
 
 def is_number(value: object) -> bool:
     """Whether a value is a finite number; truth values are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf

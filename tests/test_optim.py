@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import copy
+import functools
+
 import pytest
+import torch
+from torch import nn
 
 from tdcnet.models import tdcnet_nano
-from tdcnet.optim import parameter_groups, warmup_cosine
+from tdcnet.optim import check_state, parameter_groups, warmup_cosine
 
 
 def test_groups_hold_every_parameter_once():
@@ -22,6 +27,34 @@ def test_frozen_parameters_are_left_out():
     model.backbone_2d.requires_grad_(False)
     ids = {id(p) for group in parameter_groups(model, 0.1) for p in group["params"]}
     assert not ids & {id(p) for p in model.backbone_2d.parameters()}
+
+
+def test_a_state_of_other_shapes_is_refused_before_a_fused_step_trusts_it():
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
+    make, groups = functools.partial(torch.optim.AdamW, fused=True), parameter_groups(model, 0.05)
+    optimizer = make(groups, lr=1e-3)
+    model(torch.randn(2, 2, 8, 8)).square().sum().backward()
+    optimizer.step()
+
+    def with_state(**changes):
+        state = copy.deepcopy(optimizer.state_dict())
+        state["state"][0].update(changes)
+        return {"optimizer_states": [state]}
+
+    check_state(with_state(), make, groups)
+    for changes, message in (
+        ({"exp_avg": torch.zeros(3)}, "for parameter 0, expected"),
+        ({"exp_avg": torch.zeros(3, 2, 3, 3, dtype=torch.float64)}, "for parameter 0, expected"),
+        ({"more": torch.zeros(1)}, "for parameter 0, expected"),
+        ({"step": torch.tensor(-5.0)}, "step of parameter 0 is below 0"),
+        ({"exp_avg_sq": torch.full((3, 2, 3, 3), -1.0)}, "exp_avg_sq of parameter 0 is below 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_state(with_state(**changes), make, groups)
+    unknown = with_state()
+    unknown["optimizer_states"][0]["state"][99] = {}
+    with pytest.raises(ValueError, match="knows a parameter 99"):
+        check_state(unknown, make, groups)
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,26 @@ import logging
 import os
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins import CheckpointIO
+from packaging.version import InvalidVersion, Version
 
 from tdcnet.callbacks.progress import place
 from tdcnet.deploy.weights import CheckpointError, load_plain
 from tdcnet.files import FolderError, StrPath, check_writable, replacing
 from tdcnet.finite import first_nonfinite
+from tdcnet.plain_data import is_number, is_whole
 
 log = logging.getLogger(__name__)
 
 LEARNED = ("state_dict", "ema", "optimizer_states")
 """Parts of a checkpoint that must be finite."""
+MOST_COUNTED = 2**62
+"""Of steps or epochs."""
 
 
 class NotSaved(RuntimeError):
@@ -120,17 +125,27 @@ def whole_checkpoint(path: StrPath, say: Callable[[str], None] = log.warning) ->
     try:
         return path, read_training(path)
     except CheckpointError as error:
+        other = _whole_beside(path)
         if not torn(path):
-            raise
-        others = [other for other in path.parent.glob("*.ckpt") if other != path]
-        for other in sorted(others, key=_modified, reverse=True):
-            try:
-                content = read_training(other)
-            except (CheckpointError, OSError):
-                continue
-            say(f"{path} is cut short or damaged; resuming from {other}, the newest whole checkpoint beside it")
-            return other, content
-        raise CheckpointError(f"{path} is cut short or damaged, and no whole checkpoint lies beside it") from error
+            raise CheckpointError(f"{error}{_named(other)}") from error
+        if other is None:
+            raise CheckpointError(f"{path} is cut short or damaged, and no whole checkpoint lies beside it") from error
+        say(f"{path} is cut short or damaged; resuming from {other[0]}, the newest whole checkpoint beside it")
+        return other
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}{_named(_whole_beside(path))}") from error
+
+
+def _whole_beside(path: Path) -> tuple[Path, dict[str, Any]] | None:
+    others = [other for other in path.parent.glob("*.ckpt") if other != path]
+    for other in sorted(others, key=_modified, reverse=True):
+        with suppress(CheckpointError, OSError):
+            return other, read_training(other)
+    return None
+
+
+def _named(other: tuple[Path, dict[str, Any]] | None) -> str:
+    return f". Beside it lies a whole one: ckpt_path={other[0]}" if other else ""
 
 
 def torn(path: StrPath) -> bool:
@@ -186,25 +201,40 @@ def _modified(path: Path) -> float:
         return 0.0
 
 
+def _is_option(value: object) -> bool:
+    """Whether a value is of a kind that optimisers and schedules keep: a number, a truth value, or a list of such."""
+    if isinstance(value, list | tuple):
+        return all(each is None or is_number(each) for each in value)
+    return value is None or isinstance(value, bool) or is_number(value)
+
+
 def _check_parts(content: Mapping[str, Any], path: StrPath) -> None:
     """Types of what Lightning would take on trust."""
     try:
         for state in content["optimizer_states"]:
             tensors = [part for each in state["state"].values() for part in each.values()]
-            if not all(isinstance(group["params"], list) for group in state["param_groups"]) or not all(
-                isinstance(part, torch.Tensor | int | float | bool | None) for part in tensors
+            options = [(k, v) for group in state["param_groups"] for k, v in group.items() if k != "params"]
+            if (
+                not all(isinstance(group["params"], list) for group in state["param_groups"])
+                or not all(isinstance(part, torch.Tensor | int | float | bool | None) for part in tensors)
+                or not all(_is_option(value) for _, value in options)
+                or not all(is_number(value) for key, value in options if key in ("lr", "initial_lr"))
             ):
                 raise TypeError("the optimiser's state")
         if not all(isinstance(each, Mapping) for each in (*content["lr_schedulers"], *content["callbacks"].values())):
             raise TypeError("the schedule's or a callback's state")
+        if not all(_is_option(value) for each in content["lr_schedulers"] for value in each.values()):
+            raise TypeError("the schedule's state")
         if not all(isinstance(tensor, torch.Tensor) for tensor in content["state_dict"].values()):
             raise TypeError("state_dict")
         ema = content.get("ema", {"average": {}, "updates": 0})
         if not all(isinstance(tensor, torch.Tensor) for tensor in ema["average"].values()) or ema["updates"] < 0:
             raise TypeError("ema")
-        if not isinstance(content.get("minutes", 0.0), float | int) or content.get("minutes", 0) < 0:
+        if not is_number(content.get("minutes", 0.0)) or content.get("minutes", 0) < 0:
             raise TypeError("minutes")
-        if min(content["epoch"], content["global_step"]) < 0:
-            raise TypeError("epoch")
-    except (KeyError, TypeError, AttributeError) as error:
+        if not all(is_whole(content[key], 0, MOST_COUNTED) for key in ("epoch", "global_step")):
+            raise TypeError("epoch or global_step")
+        if Version(content["pytorch-lightning_version"]).major < 2:
+            raise TypeError("its Lightning is older than 2")
+    except (KeyError, TypeError, AttributeError, InvalidVersion) as error:
         raise CheckpointError(f"{path} holds no state of a training that can be used ({error!r})") from error

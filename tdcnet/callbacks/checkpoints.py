@@ -11,7 +11,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from tdcnet.callbacks.checkpoint_io import NotSaved, check_folder, copy_checkpoint, read_training
-from tdcnet.callbacks.progress import settle
+from tdcnet.callbacks.options import EVALUATED, ORDER, changed, options_of
+from tdcnet.callbacks.progress import BATCHES, settle
 from tdcnet.deploy.weights import PREFIX, CheckpointError
 from tdcnet.detection import DetectionModule
 from tdcnet.finite import number
@@ -84,7 +85,7 @@ class Checkpoints(Checkpoint):
         self._saved_at = (trainer.global_step, _module(pl_module).minutes)
         if self._resumed and trainer.ckpt_path is not None:
             if trainer.is_global_zero:
-                self._take_over(Path(trainer.ckpt_path).with_name(self.best.name))
+                self._take_over(Path(trainer.ckpt_path).with_name(self.best.name), options_of(trainer))
             self.best_model_path, self.best_score = trainer.strategy.broadcast((self.best_model_path, self.best_score))
 
     def on_train_batch_start(
@@ -143,16 +144,27 @@ class Checkpoints(Checkpoint):
             kept = {f"{PREFIX}{name}": value for name, value in guard.buffers.items()}
             state = checkpoint["state_dict"]
             state.update({name: value for name, value in kept.items() if name in state})
+        checkpoint["options"] = options_of(trainer)
         checkpoint["validation_due"] = due = trainer.validating and not self._validated
         settle(checkpoint["loops"]["fit_loop"], guard.done, due)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Notes that there is a run to take over from."""
+        """Notes that there is a run to take over from, and says what is other than in that."""
         self._resumed = True
         if "minutes" not in checkpoint:  # of an older version, as Lightning left it
             settle(checkpoint["loops"]["fit_loop"])
+        told = changed(_options(checkpoint), options_of(trainer))
+        if not told or not trainer.is_global_zero:
+            return
+        batches = checkpoint["loops"]["fit_loop"][BATCHES]["current"]["completed"]
+        again = (
+            f". {batches} batches of the epoch under way count as done, so some of its clips come twice or not at all"
+            if batches and any(key in told for key in ORDER)
+            else ""
+        )
+        log.warning("other than in the resumed run: %s%s", ", ".join(told.values()), again)
 
     def _wanted(self, trainer: pl.Trainer) -> bool:
         return trainer.state.fn == "fit" and not getattr(trainer, "fast_dev_run", False)
@@ -179,13 +191,18 @@ class Checkpoints(Checkpoint):
             self._failing.discard(path)
         return bool(trainer.strategy.broadcast(saved))
 
-    def _take_over(self, found: Path) -> None:
+    def _take_over(self, found: Path, now: dict[str, Any]) -> None:
         """Copies the best one of the resumed run, whose own record is believed: it may be newer than the last one."""
         self.best_model_path, self.best_score = "", None
         if not found.is_file():
             return log.warning("no best.ckpt lies beside the resumed checkpoint; the best is chosen anew from here on")
         try:
-            score = _score(read_training(found))
+            content = read_training(found)
+            if _options(content).get(EVALUATED, now.get(EVALUATED)) != now.get(EVALUATED):
+                return log.warning(
+                    "%s was the best on other validation frames; the best is chosen anew from here on", found
+                )
+            score = _score(content)
             if found.resolve() != self.best.resolve():
                 copy_checkpoint(found, self.best)
             self.best_model_path, self.best_score = str(self.best), score
@@ -200,6 +217,12 @@ class Checkpoints(Checkpoint):
 def _module(module: pl.LightningModule) -> DetectionModule:
     assert isinstance(module, DetectionModule)
     return module
+
+
+def _options(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What the run was done with; empty for a checkpoint of an older version, or a damaged one."""
+    found = checkpoint.get("options")
+    return found if isinstance(found, dict) else {}
 
 
 def _score(checkpoint: dict[str, Any]) -> float | None:

@@ -34,6 +34,8 @@ def settle(loop: Counts, done: int | None = None, validation_due: bool = False) 
     started, finished = epochs["current"]["started"], epochs["current"]["processed"]
     if started > finished and last and not validation_due:
         finished = started
+    elif started <= finished and counted and not batches["is_last_batch"]:
+        finished = started - 1  # Lightning takes an epoch for done that trainer.max_steps cut short
     between = started <= finished or (done == 0 and not validation_due)
     if between:
         _set(epochs, finished)

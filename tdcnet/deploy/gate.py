@@ -43,6 +43,9 @@ LARGEST: dict[str, float] = {
 }
 """Bounds of numbers by the name of their argument; others are at most :data:`LARGEST_OTHER`."""
 LARGEST_OTHER = 4096
+WINDOWS = ("window", "windows", "window_size")
+MOST_POSITIONS = 1024
+"""Of a window; the published ones have up to 128."""
 MOST_PARAMETERS = 1_000_000_000
 MOST_ENTRIES = 2000
 DEEPEST = 12
@@ -66,7 +69,10 @@ def build_network(config: object, where: object, allow: Sequence[str] = (), most
     assert isinstance(config, Mapping)
     try:
         with torch.device("meta"):  # shapes only: a network too large is known before it takes memory
-            sizes = [tensor.numel() for tensor in _build(config, allow).state_dict().values()]
+            shapes = _build(config, allow)
+        # Tensors of the state, and buffers that stay out of it.
+        tensors = {id(tensor): tensor for tensor in (*shapes.state_dict().values(), *shapes.buffers())}
+        sizes = [tensor.numel() for tensor in tensors.values()]
         if sum(sizes) > min(most, bound(MOST_PARAMETERS)):
             raise CheckpointError(
                 f"{where}: asks for a network of {sum(sizes):,} numbers, at most {min(most, bound(MOST_PARAMETERS)):,} "
@@ -121,7 +127,7 @@ def _check_part(config: object, place: str, where: object, allow: Sequence[str])
     for key, value in config.items():
         if key in ("_target_", "_partial_", "_convert_"):
             continue
-        inside = f"{place}.{printable(key)}"
+        inside = f"{place}.{printable(key)[:LONGEST_TEXT]}"
         known = key in parameters and parameters[key].kind is not inspect.Parameter.VAR_KEYWORD
         if not known and not (more and isinstance(key, str)):
             raise CheckpointError(f"{where}: {inside} is unknown; {config['_target_']} takes {', '.join(parameters)}")
@@ -198,7 +204,7 @@ def _fits(value: object, hint: Any, key: str, place: str, where: object, allow: 
     if hint is str:
         return isinstance(value, str) and len(value) <= LONGEST_TEXT
     if origin in (list, tuple, collections.abc.Sequence):
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, list | tuple) or not _small(value, key):
             return False
         several = inside if origin is tuple and inside[-1:] != (Ellipsis,) else inside[:1] * len(value)
         return len(value) == len(several) and all(
@@ -214,6 +220,13 @@ def _is_module(hint: Any) -> bool:
 
 def _within(value: Any, key: str) -> bool:
     return math.isfinite(value) and abs(value) <= LARGEST.get(key, LARGEST_OTHER)
+
+
+def _small(value: Sequence[Any], key: str) -> bool:
+    """Attention takes memory with the square of a window's positions, also before anything can be counted."""
+    if key not in WINDOWS or not all(isinstance(each, int | float) for each in value):
+        return True
+    return math.prod(value) <= MOST_POSITIONS
 
 
 def _named(hint: Any, key: str) -> str:

@@ -22,6 +22,8 @@ MOST_CLASSES = 1000
 LONGEST_NAME = 100
 LONGEST_COMMAND = 10_000
 SIDES = (1, 16384)
+LARGEST_VALUE = 1e12
+"""Of a pixel as it is stored."""
 
 Range = tuple[float, float]
 
@@ -116,6 +118,7 @@ def _is_name(value: object) -> bool:
         and 0 < len(value) <= LONGEST_NAME
         and printable(value) == value
         and not any(mark in value for mark in ("${", "\t"))
+        and value != "???"  # which stands for a value that is missing, in configs
     )
 
 
@@ -133,7 +136,12 @@ def _are_classes(value: object) -> bool:
 
 
 def _is_range(value: object) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value)) and value[0] < value[1]
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(is_number(each) and abs(each) <= LARGEST_VALUE for each in value)
+        and value[0] < value[1]
+    )
 
 
 def _are_files(value: object) -> bool:
@@ -150,7 +158,7 @@ SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "size": (lambda value: are_whole(value, 2, *SIDES), f"height and width in px, each {SIDES[0]} to {SIDES[1]}"),
     "num_frames": (lambda value: is_whole(value, 1, 1000), "a number of frames from 1 to 1000"),
     "stride": (lambda value: is_whole(value, 1, 10_000), "a number of frames from 1 to 10000"),
-    "intensity_range": (_is_range, "two numbers, the second the larger one"),
+    "intensity_range": (_is_range, f"two numbers up to {LARGEST_VALUE:g}, the second the larger one"),
     "dataset": (lambda value: value == "" or _is_name(value), "the name of a data set"),
     "name": (lambda value: value == "" or _is_name(value), "a name"),
     "command": (

@@ -20,6 +20,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
 from tdcnet.data.errors import DataError
+from tdcnet.deploy.content import check_content
 from tdcnet.deploy.errors import CheckpointError as CheckpointError
 from tdcnet.deploy.fold import is_deployed, reparameterize
 from tdcnet.deploy.gate import MOST_PARAMETERS, build_network
@@ -163,8 +164,6 @@ def check_tensors(state: Mapping[Any, Any], where: object) -> None:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise CheckpointError(f"{where} is damaged: {_short(name)} is a {type(value).__name__}, not a tensor")
-        if value.layout != torch.strided or value.device.type == "meta" or value.is_quantized or value.is_nested:
-            raise CheckpointError(f"{where}: tensor {_short(name)} is of a kind that no network here has")
         if value.is_complex() or first_nonfinite(value, name) is not None:
             raise CheckpointError(
                 f"{where}: tensor {_short(name)} holds values that are no numbers (NaN or infinite), so nothing it "
@@ -190,7 +189,7 @@ def load_plain(path: str | os.PathLike[str]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about storage classes that a damaged file may name
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
         raise CheckpointError(
@@ -203,6 +202,8 @@ def load_plain(path: str | os.PathLike[str]) -> Any:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint ({reason}); is it cut short? Fetch it again"
         ) from error
+    check_content(content, path)
+    return content
 
 
 def _check_archive(path: Path) -> None:

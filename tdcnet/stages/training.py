@@ -104,8 +104,8 @@ def fit(trainer: pl.Trainer, module: DetectionModule, datamodule: ClipDataModule
     for callback in callbacks:
         if isinstance(callback, Checkpoints) and trainer.is_global_zero:
             callback.check()
-    if resumed is not None:
-        _tell_progress(trainer, module, *resumed)
+    left = resumed is None or _tell_progress(trainer, module, *resumed)
+    done = 0 if resumed is None else int(resumed[1]["global_step"])
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=resumed and resumed[0], weights_only=True)
     except Exception as error:
@@ -114,6 +114,12 @@ def fit(trainer: pl.Trainer, module: DetectionModule, datamodule: ClipDataModule
         if signals and not isinstance(error, Stopped):
             raise Stopped(signals[0]) from error
         raise
+    if trainer.global_step == done:
+        reasons = "trainer.max_steps, trainer.max_time, trainer.limit_train_batches and dataset.samples_per_epoch"
+        if resumed is None:
+            raise ValueError(f"not one step was trained. Look at {reasons}")
+        if left:
+            rank_zero_only(log.warning)("not one step was trained after the %d of the resumed run", done)
 
 
 def check_limits(cfg: DictConfig) -> None:
@@ -130,8 +136,8 @@ def check_limits(cfg: DictConfig) -> None:
             )
 
 
-def _tell_progress(trainer: pl.Trainer, module: DetectionModule, path: Path, content: dict[str, Any]) -> None:
-    """Says what is resumed, and what is left.
+def _tell_progress(trainer: pl.Trainer, module: DetectionModule, path: Path, content: dict[str, Any]) -> bool:
+    """Says what is resumed, and whether anything is left.
 
     Raises:
         ValueError: if more is done than is asked for.
@@ -144,9 +150,15 @@ def _tell_progress(trainer: pl.Trainer, module: DetectionModule, path: Path, con
             f"{path} has {epochs} epochs done, trainer.max_epochs is {wanted}: nothing to train. Give more epochs, or "
             "stage=eval to evaluate it"
         )
+    if 0 < trainer.max_steps < content["global_step"]:
+        raise ValueError(
+            f"{path} has {content['global_step']} steps done, trainer.max_steps is {trainer.max_steps}: nothing to "
+            "train. Give more steps, or stage=eval to evaluate it"
+        )
     used_up = module.max_minutes is not None and minutes >= module.max_minutes
     if epochs == wanted or used_up:
         limit = f"module.max_minutes={module.max_minutes:g} are used up" if used_up else f"trainer.max_epochs={wanted}"
         rank_zero_only(log.warning)("nothing to train: %s has %d epochs done, and %s", path, epochs, limit)
-    else:
-        log.info("resuming after %d epochs and %d batches of the next, %.1f minutes", epochs, batches, minutes)
+        return False
+    log.info("resuming after %d epochs and %d batches of the next, %.1f minutes", epochs, batches, minutes)
+    return True

@@ -133,6 +133,13 @@ def test_nothing_whole(saved):
         (lambda c: c.update(ema={}), "no state of a training that can be used"),
         (lambda c: c.update(minutes="ten"), "no state of a training that can be used"),
         (lambda c: c.update(global_step=-1), "no state of a training that can be used"),
+        (lambda c: c.update(epoch=10**30), "no state of a training that can be used"),
+        (lambda c: c.update(minutes=float("nan")), "no state of a training that can be used"),
+        (lambda c: c["optimizer_states"][0]["param_groups"][0].update(lr="x"), "the optimiser's state"),
+        (lambda c: c["optimizer_states"][0]["param_groups"][0].update(betas=["x"]), "the optimiser's state"),
+        (lambda c: c["lr_schedulers"][0].update(last_epoch="x"), "the schedule's state"),
+        (lambda c: c.update({"pytorch-lightning_version": "nonsense"}), "Invalid version: 'nonsense'"),
+        (lambda c: c.update({"pytorch-lightning_version": "0.1"}), "older than 2"),
     ],
 )
 def test_what_is_of_no_training(tmp_path, change, message):
@@ -140,12 +147,15 @@ def test_what_is_of_no_training(tmp_path, change, message):
     change(content)
     torch.save(content, tmp_path / "x.ckpt")
     WholeCheckpointIO().save_checkpoint(checkpoint(), tmp_path / "best.ckpt")
-    with pytest.raises(CheckpointError, match=message):
-        whole_checkpoint(tmp_path / "x.ckpt")  # another file is not meant
+    with pytest.raises(CheckpointError, match=rf"{message}.*Beside it lies a whole one: ckpt_path=.*best\.ckpt"):
+        whole_checkpoint(tmp_path / "x.ckpt")  # another file is not meant, but named
 
 
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
+        whole_checkpoint(tmp_path / "last.ckpt")
+    WholeCheckpointIO().save_checkpoint(checkpoint(), tmp_path / "best.ckpt")
+    with pytest.raises(FileNotFoundError, match=r"Beside it lies a whole one: ckpt_path=.*best\.ckpt"):
         whole_checkpoint(tmp_path / "last.ckpt")
 
 

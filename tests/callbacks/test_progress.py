@@ -55,6 +55,8 @@ def state(epochs, batches, last=False, steps=(0, 0), validation=(0, 0, 0, 0)):
         (state((2, 2, 1, 1), (4, 4, 3, 3), steps=(1, 1)), 2, False, (1, 2, False)),
         # between two epochs
         (state((2, 2, 2, 2), (5, 5, 5, 5), True, (5, 5), (3, 3, 3, 3)), None, False, (2, 0, False)),
+        # an epoch that trainer.max_steps has cut short, which Lightning takes for done
+        (state((2, 2, 2, 2), (3, 3, 3, 3), steps=(3, 3)), None, False, (1, 3, False)),
         # the first batch of an epoch has begun
         (state((3, 3, 2, 2), (1, 0, 0, 0), steps=(0, 0)), None, False, (2, 0, False)),
     ],

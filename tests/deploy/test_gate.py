@@ -126,6 +126,7 @@ FAULTS = {
     "backbone_tdc.temporal_conv._partial_": [1, "true"],
     "fusion": [None, 5, [], {"_target_": "tdcnet.models.TDCSTA", "_partial_": True, "channels": [1, 2, 3]}],
     "fusion.num_heads": [[1, 2, 10**6]],
+    "fusion.windows": [[[19, 19, 19], [2, 4, 4], [2, 2, 2]]],  # 6,859 positions: 15 GB of what is in no state
     "neck.unknown": [1],
     "head._recursive_": [False],
     "head._args_": [[1]],

@@ -231,6 +231,7 @@ def test_after_a_nan_there_is_the_state_before_it(few, tmp_path, monkeypatch, wh
         ("module.max_minutes=0", r"max_minutes is 0"),
         ("trainer.max_epochs=0", r"trainer\.max_epochs is 0: nothing would be trained"),
         ("+trainer.max_steps=0", r"trainer\.max_steps is 0"),
+        ("+trainer.limit_train_batches=0", r"not one step was trained"),
         ("callbacks.checkpoints.checkpoint_minutes=-1", r"checkpoint_minutes is -1"),
         ("callbacks.checkpoints.on_full_disk=ignore", r"allowed are error, continue"),
     ],
@@ -241,6 +242,35 @@ def test_a_number_out_of_its_range(few, option, message):
     cause = error.value.__cause__ or error.value
     assert isinstance(cause, ValueError)
     assert re.search(message, str(cause))
+
+
+def test_an_epoch_that_max_steps_cuts_short_is_validated_and_goes_on(few):
+    cut = few("cut", "+trainer.max_steps=5") / "checkpoints"  # an epoch has three
+    assert read_training(cut / "last.ckpt")["global_step"] == 5 and (cut / "best.ckpt").is_file()
+    on = few("on", f"ckpt_path={cut / 'last.ckpt'}")
+    assert read_training(on / "checkpoints" / "last.ckpt")["global_step"] == 6
+    with pytest.raises(ValueError, match=r"has 5 steps done, trainer\.max_steps is 4: nothing to train"):
+        few("less", f"ckpt_path={cut / 'last.ckpt'}", "+trainer.max_steps=4")
+
+
+def test_what_is_other_than_in_the_resumed_run_is_said(few, caplog):
+    """And the best of other validation frames is not taken for the best of these."""
+    run = few("run", "trainer.max_epochs=1")
+    best = run / "checkpoints" / "best.ckpt"
+    content = torch.load(best, weights_only=True)
+    content["callbacks"]["Checkpoints"]["best_score"] = 0.99
+    torch.save(content, best)
+    resume = f"ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
+    on = few("on", resume, "trainer.max_epochs=2", "dataset.stride=2", "dataset.batch_size=2", "callbacks.ema=null")
+    assert re.search(
+        r"other than in the resumed run: dataset\.batch_size 2 \(was 4\), dataset\.stride 2 \(was 1\), "
+        r"callbacks\.ema\.decay None \(was [.\d]+\)",
+        caplog.text,
+    )
+    assert read_training(on / "checkpoints" / "best.ckpt")["callbacks"]["Checkpoints"]["best_score"] == 0.99
+    on = few("other", resume, "trainer.max_epochs=2", "dataset.val_step=2")
+    assert "was the best on other validation frames; the best is chosen anew" in caplog.text
+    assert read_training(on / "checkpoints" / "best.ckpt")["callbacks"]["Checkpoints"]["best_score"] != 0.99
 
 
 def test_what_cannot_be_resumed_is_said(few, tmp_path, caplog):

@@ -118,7 +118,8 @@ def _add(listed: Listed, path: str, where: str, problems: Problems) -> ListedFra
     _, found, place = f"/{path.strip()}".replace("\\", "/").rpartition("/images/")
     folder, stem = str(PurePosixPath(place).parent), PurePosixPath(place).stem
     number, parts = common.frame_number(stem), PurePosixPath(place).parts
-    if not found or folder == "." or ".." in parts or number is None or not common.can_be_a_path(place):
+    leads_out = ".." in parts or PurePosixPath(place).is_absolute()
+    if not found or folder == "." or leads_out or number is None or not common.can_be_a_path(place):
         problems.report(
             where, f"expected .../images/FOLDER/NUMBER.bmp, came {shown(path.strip())}", "Correct or delete the entry"
         )
