@@ -16,7 +16,7 @@ ENV PYTHONUNBUFFERED=1 \
 
 WORKDIR /app
 
-# Dependencies alone first: this layer of about 5 GB stays cached until pyproject.toml or constraints.txt change.
+# Dependencies alone first: this layer of about 7 GB stays cached until pyproject.toml or constraints.txt change.
 # setuptools is for the project's own installation below, which must not download anything.
 COPY pyproject.toml constraints.txt ./
 RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \

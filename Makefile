@@ -23,7 +23,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: venv
-venv: $(STAMP) ## Install everything into .venv (about 5 GB)
+venv: $(STAMP) ## Install everything into .venv (about 7 GB)
 
 # The stamp is written last, so an install that was broken off is taken up again by the next make.
 $(STAMP): pyproject.toml constraints.txt
@@ -38,7 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "error: '$(PYTHON)' cannot make virtual environments (its module venv or ensurepip is missing)." \
 			"Debian/Ubuntu: sudo apt-get install python$$version-venv" >&2; exit 1; }
 	@rm -f $@
-	@echo "Installing into $(VENV) (about 5 GB, some minutes)"
+	@echo "Installing into $(VENV) (about 7 GB, some minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

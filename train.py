@@ -43,6 +43,7 @@ from tdcnet.stages.runs import RunsFailed
 for message in (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     "The '.*' does not have many workers",
+    "The number of training batches .* is smaller than the logging interval",
     "Using `DistributedSampler` with the dataloaders",  # figures count each frame once all the same
 ):
     warnings.filterwarnings("ignore", message)

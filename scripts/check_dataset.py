@@ -123,6 +123,15 @@ def _text(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
+def show_bad(surveys: dict[str, list[Survey]], most: int = 5) -> None:
+    """Prints the first of the frames that cannot be read."""
+    bad = [message for every in surveys.values() for each in every for message in each.bad]
+    for message in bad[:most]:
+        print(f"unreadable: {printable(message)}")
+    if len(bad) > most:
+        print(f"and {len(bad) - most} more in report.json")
+
+
 def show_names(sequences: dict[str, list[Sequence]], most: int = 6) -> None:
     """Prints of a few frames what recording and frame their names were taken for."""
     lines = []
@@ -260,7 +269,11 @@ def check(given: argparse.Namespace) -> None:
     figures = {split: summary(every) for split, every in surveys.items()}
     found = leaks(surveys, given.likeness, partial(recording_of, pattern=given.group))
     messages = {split: each.found for split, each in problems.items()}
+    classes = {split: next((each.classes for each in every), ()) for split, every in sequences.items()}
+    for split in figures:
+        figures[split] = {"classes": ", ".join(map(printable, classes[split])) or "-", **figures[split]}
     show(figures, found, messages)
+    show_bad(surveys)
     write(given.output, figures, surveys, found, messages, sequences)
     print(f"written to {given.output}: report.json, targets.csv, histograms.png, targets.png")
 

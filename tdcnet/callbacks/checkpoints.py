@@ -59,6 +59,7 @@ class Checkpoints(Checkpoint):
         self._saved_at = (-1, 0.0)  # step, minutes
         self._failing: set[Path] = set()  # this was said
         self._told = self._validated = self._resumed = False
+        self._had_best = True
 
     @property
     def best(self) -> Path:
@@ -153,6 +154,7 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Notes that there is a run to take over from, and says what is other than in that."""
         self._resumed = True
+        self._had_best = checkpoint["callbacks"].get(self.state_key, {}).get("has_best", True)
         if "minutes" not in checkpoint:  # of an older version, as Lightning left it
             settle(checkpoint["loops"]["fit_loop"])
         told = changed(_options(checkpoint), options_of(trainer))
@@ -194,6 +196,8 @@ class Checkpoints(Checkpoint):
     def _take_over(self, found: Path, now: dict[str, Any]) -> None:
         """Copies the best one of the resumed run, whose own record is believed: it may be newer than the last one."""
         self.best_model_path, self.best_score = "", None
+        if not found.is_file() and not self._had_best:
+            return None  # the run was broken off before its first validation
         if not found.is_file():
             return log.warning("no best.ckpt lies beside the resumed checkpoint; the best is chosen anew from here on")
         try:

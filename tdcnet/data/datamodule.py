@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -57,7 +58,7 @@ class ClipDataModule(pl.LightningDataModule):
         stride: frames from one frame of a clip to the next.
         batch_size: training clips per step, over all processes.
         eval_batch_size: evaluation clips per process; None for ``batch_size``.
-        num_workers: processes that load, per loader; 0 loads in the main one.
+        num_workers: processes that load, per loader, no more than there are processors; 0 loads in the main one.
         augment: draws geometry and intensity of training clips; None trains on whole letterboxed images.
         align: ``"ahead"`` registers all clips before the start and keeps the homographies in ``homography_dir``,
             ``"on_the_fly"`` registers each clip as it is loaded, ``"none"`` leaves frames as they are. Registered
@@ -371,15 +372,16 @@ class ClipDataModule(pl.LightningDataModule):
         return DataLoader(**self._options(dataset, batch_size))
 
     def _options(self, dataset: ClipDataset, batch_size: int) -> dict[str, Any]:
-        if self.num_workers:
+        workers = min(self.num_workers, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 64)
+        if workers:
             cv2.setNumThreads(1)  # for the workers, see _start_worker
         return {
             "dataset": dataset,
             "batch_size": batch_size,
-            "num_workers": self.num_workers,
+            "num_workers": workers,
             "collate_fn": collate,
             "pin_memory": self._pins() if self.pin_memory == "auto" else self.pin_memory,
-            "persistent_workers": self.persistent_workers and self.num_workers > 0,
+            "persistent_workers": self.persistent_workers and workers > 0,
             "worker_init_fn": _start_worker,
             # Nothing random comes from here; without it, a loader would draw from the process's generator.
             "generator": torch.Generator().manual_seed(self.seed),

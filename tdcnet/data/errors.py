@@ -20,6 +20,8 @@ class DataError(ValueError):
     """
 
 
+MOST_TOLD = 20
+"""Bad entries of a split that are each told in a line."""
 _LONGEST = 1000
 """Characters of one fault; what is quoted from a file may be of any length."""
 
@@ -57,7 +59,10 @@ class Problems:
         if self.policy == "error":
             raise DataError(f"{message} (dataset.on_bad_frame=skip leaves such frames out and counts them)")
         self.found.append(message)
-        log.warning("skipped: %s", message)
+        if len(self.found) <= MOST_TOLD:
+            log.warning("skipped: %s", message)
+        if len(self.found) == MOST_TOLD:
+            log.warning("skipped: what else there is of this kind is only counted")
 
     def repeat(self, where: object) -> None:
         """Counts a box that repeats another."""

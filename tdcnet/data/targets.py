@@ -38,10 +38,11 @@ def signal_to_clutter(image: NDArray[np.generic], boxes: NDArray[np.floating]) -
     """Signal-to-clutter ratio of each box: ``|mean inside - mean around| / standard deviation around``.
 
     Around is the box grown by :data:`SURROUND` px on each side, less all boxes of the frame. A background without any
-    deviation (a flat synthetic one) counts as one that deviates by half a grey level of 255.
+    deviation (a flat synthetic one) counts as one that deviates by half a step of the stored numbers: scaling an image
+    does not change its ratios, whatever part of 16 bit it takes up.
 
     Args:
-        image: [H, W], any depth.
+        image: [H, W]; whole numbers as stored, or floats from 0 to 1.
         boxes: [N, 4] xyxy px.
 
     Returns:
@@ -53,7 +54,7 @@ def signal_to_clutter(image: NDArray[np.generic], boxes: NDArray[np.floating]) -
     background = np.ones((height, width), np.bool_)
     for rows, columns in rectangles:
         background[rows, columns] = False
-    least = 0.5 * full_scale(image) / 255
+    least = 0.5 if image.dtype.kind in "ui" else 0.5 * full_scale(image) / 255
     ratios = np.full(len(boxes), np.nan)
     for i, (rows, columns) in enumerate(rectangles):
         around = tuple(

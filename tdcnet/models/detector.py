@@ -55,6 +55,9 @@ class Detector(nn.Module):
         ValueError: if the parts' channels do not fit each other, or ``init`` or a place of attention is unknown.
     """
 
+    multiple = MULTIPLE
+    """Of which a clip's height and width must be whole multiples, px."""
+
     def __init__(
         self,
         backbone_tdc: nn.Module,

@@ -26,6 +26,8 @@ FROM_RECORD = ("size", "num_frames", "stride", "intensity_range", "classes")
 """Keys of ``dataset`` that the record gives where the command line does not."""
 ONLY_TRAINING = ("batch_size", "eval_batch_size", "num_workers", "samples_per_epoch", "balance", "train_step", "seed")
 """Keys of ``dataset`` that an evaluation does not feel."""
+WHERE = ("dataset.root", "dataset.read.data", "dataset.read.split", "dataset.names")
+"""Keys of ``dataset`` that say where it lies."""
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +55,13 @@ def inherit(cfg: DictConfig, record: Record, given: Sequence[str]) -> DictConfig
     if record.name and "name" not in keys:
         cfg.name = record.name
     _check_classes(list(cfg.dataset.classes), record)
-    if left := _left_out(record.command, keys):
+    left = _left_out(record.command, keys)
+    if cfg.stage.name == "predict":  # which reads no data set
+        left = [option for option in left if override_key(option) not in WHERE]
+    if left:
         log.warning(
-            "trained with %s, which a file does not decide here: give it again where it is to hold", " ".join(left)
+            "it was trained with %s, which a checkpoint does not bring along; give it again if it is to hold here",
+            " ".join(left),
         )
     return cfg
 

@@ -36,7 +36,8 @@ from tdcnet.stages.inherit import dataset_config, names_network
 from tdcnet.stages.overrides import command_line
 
 # Lightning tells at every start which devices it does not use, and recommends products.
-logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed"):
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 Results = tuple[dict[str, float], dict[str, Any]]
 """What a stage returns: figures by name, and what was built."""
@@ -64,6 +65,7 @@ def build(
         model = weights.network(cfg.ckpt_path, allow=allowed(cfg))
     else:
         model = instantiate(cfg.model, _convert_="all")
+    _check_size(datamodule.size, getattr(model, "multiple", 1))
     if ready and weights is None and any(True for _ in model.parameters()):
         raise ValueError(f"stage={cfg.stage.name} needs ckpt_path=CHECKPOINT")
     if elsewhere and model.num_classes != len(datamodule.classes):
@@ -88,6 +90,15 @@ def build(
     if weights is not None and not elsewhere and not own:
         set_weights(module, weights, cfg.ckpt_path)
     return {"datamodule": datamodule, "module": module}
+
+
+def _check_size(size: tuple[int, int], multiple: int) -> None:
+    if any(side % multiple for side in size):
+        up = ",".join(str(-(-side // multiple) * multiple) for side in size)
+        raise ValueError(
+            f"dataset.size is {list(size)}; this network takes multiples of {multiple}. Give dataset.size=[{up}]; "
+            "frames are scaled to as they are to any size"
+        )
 
 
 def backend(cfg: DictConfig) -> str | None:

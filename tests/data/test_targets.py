@@ -31,6 +31,18 @@ def test_signal_to_clutter_by_hand():
     assert signal_to_clutter(200 - image, box) == pytest.approx([5.0])
 
 
+def test_signal_to_clutter_of_the_few_counts_of_a_raw_frame():
+    """14 bit in 16: a scene spans some hundred counts, its noise a few."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 8, (80, 80)).astype(np.uint16)
+    image[40:44, 40:44] += 20
+    box = np.array([[40.0, 40, 44, 44]])
+    ratio = signal_to_clutter(image, box)
+    assert ratio == pytest.approx(20 / np.sqrt(63 / 12), rel=0.15)  # the deviation of a die of eight sides
+    for scaled in (image + 12000, image * 4 + 12000, image * 150 + 12000):
+        assert signal_to_clutter(scaled.astype(np.uint16), box) == pytest.approx(ratio)
+
+
 def test_another_target_is_not_background():
     image = np.where(np.indices((80, 80)).sum(axis=0) % 2, 90, 110).astype(np.uint8)
     image[40:44, 40:44] = 150

@@ -111,7 +111,7 @@ def test_other_classes_than_the_networks_are_refused(trained, run):
 
 def test_options_of_the_training_that_do_not_hold_are_told(trained, run, caplog):
     run("stage=eval", "model/fusion=only_2d", f"ckpt_path={trained}", "stage.report=false")
-    assert "trained with dataset.val_step=2, which a file does not decide here" in caplog.text
+    assert "trained with dataset.val_step=2, which a checkpoint does not bring along" in caplog.text
 
 
 def test_a_checkpoint_of_the_first_version_is_used(trained, run, tmp_path):

@@ -85,7 +85,8 @@ def find(root: Path, names: Iterable[str], what: str) -> Path:
         if path.exists():
             return path
     places = ", ".join(str(path.absolute()) for path in tried)
-    raise FileNotFoundError(f"{what} not found; looked for {places}. {HOW_TO_GET}{hint(root)}")
+    absent = "" if root.exists() else "That folder itself does not exist: dataset.root=FOLDER names another. "
+    raise FileNotFoundError(f"{what} not found; looked for {places}. {absent}{HOW_TO_GET}{hint(root)}")
 
 
 def read_split_file(path: Path) -> dict[str, list[str]]:
