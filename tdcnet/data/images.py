@@ -207,9 +207,12 @@ def _opencv(data: Any, flags: int) -> NDArray[Any]:
     return image
 
 
+_OF_PILLOW = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error)
+
+
 def _pillow(data: Any, kind: str, flags: int) -> NDArray[Any]:
     """What OpenCV does not know; size and kind have been looked at before."""
-    from PIL import QoiImagePlugin, SunImagePlugin, TiffImagePlugin
+    from PIL import Image, QoiImagePlugin, SunImagePlugin, TiffImagePlugin
 
     # The one that is meant: some of Pillow's others start programs.
     readers: dict[str, Callable[[io.BytesIO], Any]] = {
@@ -221,7 +224,7 @@ def _pillow(data: Any, kind: str, flags: int) -> NDArray[Any]:
         with readers[kind](io.BytesIO(data)) as file:
             mode = file.mode if file.mode.startswith(("I", "F")) else "L" if file.mode in ("1", "L") else "RGB"
             image = np.asarray(file if mode == file.mode else file.convert(mode))
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
+    except (*_OF_PILLOW, Image.DecompressionBombError) as error:
         raise ValueError(f"is not an image that can be decoded ({error})") from error
     if image.ndim == 2:
         return image

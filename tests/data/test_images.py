@@ -451,6 +451,12 @@ def test_large_images_are_refused_by_their_head(tmp_path: Path, make: object, mo
         read_grey(path)
 
 
+def test_what_pillow_takes_for_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TDCNET_LIMITS", "20")
+    with pytest.raises(DataError, match=r"bomb: is not an image that can be decoded .*exceeds limit"):
+        read_grey(put(tmp_path / "bomb", _tiff(40000, 30000)))
+
+
 def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "0.png")
     for path, what in ((tmp_path / "0.png", "a pipe"), (Path("/dev/zero"), "a device"), (tmp_path, "a folder")):
