@@ -66,8 +66,9 @@ def tiff_pages(data: Buffer, most: int = _MOST_PAGES) -> list[TiffPage]:
             or planes; without the file's name.
     """
     found: list[TiffPage] = []
-    text = b""
+    text, stacked = b"", 1
     for at, tags in enumerate(_directories(data)):
+        stacked = max(stacked, _first(tags, _METAMORPH, 1))
         if at == 0 and 270 in tags:
             text = bytes(tags[270])
         if _first(tags, 254, 0) & 0b101:  # a smaller version, or a mask
@@ -77,8 +78,11 @@ def tiff_pages(data: Buffer, most: int = _MOST_PAGES) -> list[TiffPage]:
             break
     if not found:
         raise ValueError("has no page")
-    if len(found) == 1 and (declared := images_of_imagej(text)) > 1:
-        raise ValueError(f"holds {declared} images of ImageJ in one page; save it as a stack with a page per image")
+    for declared, program in ((images_of_imagej(text), "ImageJ"), (stacked, "MetaMorph")):
+        if len(found) == 1 and declared > 1:
+            raise ValueError(
+                f"holds {declared} images of {program} in one page; save it as a stack with a page per image"
+            )
     if len(found) < most:
         check_axes(text, len(found), found[0].samples)
     return found
@@ -150,7 +154,9 @@ def _directories(data: Buffer) -> Iterator[dict[int, Sequence[int]]]:
             tags: dict[int, Sequence[int]] = {}
             for entry in range(start, start + entries * step, step):
                 tag, kind = struct.unpack_from(order + "HH", data, entry)
-                if tag in _WANTED and kind in _SIZES:
+                if tag == _METAMORPH:
+                    tags[tag] = struct.unpack_from(order + offset, data, entry + 4)  # how many, one for each image
+                elif tag in _WANTED and kind in _SIZES:
                     number, at = _place(data, order, offset, entry, kind, inline)
                     tags[tag] = _values(data, order, number, at, kind)
                     tags[-tag] = (at, number * _SIZES[kind])  # no tag is below zero
@@ -161,6 +167,7 @@ def _directories(data: Buffer) -> Iterator[dict[int, Sequence[int]]]:
 
 
 _EXTRA = 338
+_METAMORPH = 33629
 _WANTED = {254, 256, 257, 258, 262, 270, 274, 277, 284, _EXTRA, 339}
 
 

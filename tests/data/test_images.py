@@ -358,6 +358,15 @@ def test_pages_of_several_axes_are_no_recording(tmp_path: Path, description: byt
             open_source(path, tmp_path / "cache")
 
 
+def test_a_stack_of_metamorph_is_told(tmp_path: Path) -> None:
+    data = bytearray(tiff(WORD, description=b"six planes\0\0"))
+    at = data.index(struct.pack("<HHI", 270, 2, 12))
+    data[at : at + 8] = struct.pack("<HHI", 33629, 5, 6)
+    for read in (read_grey, lambda path: open_source(path, tmp_path / "cache")):
+        with pytest.raises(DataError, match="holds 6 images of MetaMorph in one page"):
+            read(put(tmp_path / "rec.stk", bytes(data)))
+
+
 def test_arrays_with_the_time_last_are_told(tmp_path: Path) -> None:
     frames = RANDOM.integers(0, 99, (7, 40, 56), dtype=np.uint16)
     for shown in (frames, frames[:2], frames[:1].repeat(20, axis=0)):
