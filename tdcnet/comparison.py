@@ -10,7 +10,8 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def add_costs(entries: Sequence[Entry], rounds: int = 7) -> None:
         deployed = reparameterize(load_detector(checkpoint))
         size = [-(-n // MULTIPLE) * MULTIPLE for n in run.size]
         clip = torch.rand(1, deployed.in_channels, run.num_frames, *size)
-        with torch.inference_mode():
+        with torch.inference_mode(), _naming(entry.folders[0], clip):
             cost = count(deployed, lambda net=deployed, x=clip: net(x, x))[OTHER]  # type: ignore[misc]
         entry.parameters, entry.gflops = cost.parameters, cost.flops / 1e9
         timed.append((entry, deployed, clip, []))
@@ -139,6 +140,21 @@ def add_costs(entries: Sequence[Entry], rounds: int = 7) -> None:
                 seconds.append(time.perf_counter() - start)
     for entry, _, _, seconds in timed:
         entry.milliseconds = 1e3 * statistics.median(seconds) if seconds else None
+
+
+@contextmanager
+def _naming(folder: Path, clip: torch.Tensor) -> Iterator[None]:
+    """Memory that is not there, told in terms of the run that asks for it."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        _, _, frames, height, width = clip.shape
+        raise DataError(
+            f"{folder}: its network does not fit into memory on a clip of {frames} frames of {height} x {width} px. "
+            "Compare it on a machine with more of it, or without this run"
+        ) from error
 
 
 def rows_of(entries: Sequence[Entry], samples: int = 1000) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 MOST_TEXT = 1 << 26
 """Bytes of a text file, such as a list of frames or a table of boxes; a million lines of sixty letters fit."""
@@ -18,6 +19,8 @@ MOST_DEPTH = 50
 """Levels of nesting in JSON and YAML."""
 MOST_ARRAYS = 1 << 28
 """Bytes of all arrays in a file."""
+MOST_CLIP = 100_000_000
+"""Pixels of all frames of a clip that a file asks for; nine of 2160 x 3840 have 75 million."""
 FACTOR = "TDCNET_LIMITS"
 """Environment variable: a factor on all bounds, for files that are larger for good reason."""
 
@@ -36,3 +39,19 @@ def bound(value: int) -> int:
     if not 0 < factor < 1e9:
         raise ValueError(f"{FACTOR} is {text!r}; it must be a positive number, the factor on all bounds of files")
     return int(value * factor)
+
+
+def clip_fault(size: Sequence[int], num_frames: int) -> str | None:
+    """What is wrong with a clip that a file asks for, if it has more than :data:`MOST_CLIP`; None if nothing is.
+
+    Args:
+        size: height and width in px.
+        num_frames: T.
+    """
+    height, width = size
+    if height * width * num_frames <= (most := bound(MOST_CLIP)):
+        return None
+    return (
+        f"asks for clips of {num_frames} frames of {height} x {width} px, {height * width * num_frames:,} in all; at "
+        f"most {most:,} are taken from a file. If that is right, set {FACTOR} to a factor on all bounds"
+    )

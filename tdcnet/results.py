@@ -192,12 +192,14 @@ class DetectionWriter:
     """Writes the detections of one recording while they are made, as ``NAME.csv`` and ``NAME.json``.
 
     The CSV file (:data:`CSV_COLUMNS`: position of the frame, corners in px, score, name of the class) grows row by row
-    and is on disk after each frame, whatever happens next. The JSON file (:func:`coco_results`) is written when the
-    writer is closed, also when the block of its ``with`` ends in an exception; it then holds the frames up to there.
-    Until then its parts wait on disk too, so that memory does not grow with the recording.
+    as ``NAME.partial.csv`` and is on disk after each frame, whatever happens next. When the writer is closed, the JSON
+    file (:func:`coco_results`) is written, and the other gets its name. When the block of its ``with`` ends in an
+    exception, both stay partial by name and hold the frames up to there: half a recording must not be taken for a
+    result. The parts of the JSON file wait on disk, so that memory does not grow with the recording.
 
     Args:
-        path: of the two files, without their endings; folders are made. Files of an earlier run are replaced.
+        path: of the two files, without their endings; folders are made. Files of an earlier run are replaced when these
+            are whole.
         classes: names by label.
         video: name of the recording; None takes the file's.
         timed: whether frames come with their time; the CSV file then has it in a last column, ``time``, in seconds.
@@ -213,11 +215,12 @@ class DetectionWriter:
         self.classes = tuple(classes)
         self.video = path.name if video is None else video
         self.timed = timed
+        self.partial_csv, self.partial_json = (path.with_name(f"{path.name}.partial.{e}") for e in ("csv", "json"))
         self._images, self._annotations = _Parts(), _Parts()
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A JSON file of an earlier run beside this run's CSV would contradict it if this run is killed.
-        self.json_path.unlink(missing_ok=True)
-        self._file: TextIO | None = self.csv_path.open("w", newline="", encoding="utf-8")
+        # One of an earlier run beside this run's CSV would contradict it if this run is killed.
+        self.partial_json.unlink(missing_ok=True)
+        self._file: TextIO | None = self.partial_csv.open("w", newline="", encoding="utf-8")
         self._rows = CsvWriter(self._file)
         self._rows.writerow((*CSV_COLUMNS, "time") if timed else CSV_COLUMNS)
         self._file.flush()
@@ -255,14 +258,19 @@ class DetectionWriter:
             self._rows.writerow([*row, "" if seconds is None else f"{seconds:.6f}"] if self.timed else row)
         self._file.flush()
 
-    def close(self) -> None:
-        """Closes the CSV file and writes the JSON file; a second call does nothing."""
+    def close(self, complete: bool = True) -> None:
+        """Finishes both files; unless ``complete``, they keep the names of partial ones. A second call does nothing."""
         if self._file is None:
             return
         self._file.close()
         self._file = None
+        self._write_json(self.json_path if complete else self.partial_json)
+        if complete:
+            os.replace(self.partial_csv, self.csv_path)
+
+    def _write_json(self, path: Path) -> None:
         known = {"videos": [{"id": 1, "name": self.video}] if self._images.count else []}
-        with replacing(self.json_path) as file:
+        with replacing(path) as file:
             file.write(json.dumps(known, ensure_ascii=False).encode(errors="replace")[:-1])
             for name, parts in (("images", self._images), ("annotations", self._annotations)):
                 file.write(f', "{name}": ['.encode(errors="replace"))
@@ -277,7 +285,7 @@ class DetectionWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(complete=kind is None)
 
 
 class _Parts:

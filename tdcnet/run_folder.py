@@ -9,6 +9,7 @@ from typing import Any
 
 from tdcnet.data.errors import DataError
 from tdcnet.files import read_yaml
+from tdcnet.limits import clip_fault
 from tdcnet.metrics.rules import RULES, Rule, within
 from tdcnet.plain_data import are_whole, is_number, is_whole
 from tdcnet.shown import shown
@@ -48,18 +49,21 @@ def read_run(folder: Path) -> RunConfig:
 
     Raises:
         FileNotFoundError: if there is none.
-        DataError: if it is damaged or not that of a run.
+        DataError: if it is damaged or not that of a run, or clips of its size would fill the memory.
     """
     path = folder / CONFIG
     content = read_yaml(path)
     size = _get(content, "dataset.size", path, lambda v: are_whole(v, 2, 1, 16384), "height and width in px")
     metrics = _get(content, "module.metrics", path, lambda v: isinstance(v, Mapping), "how hits are counted")
     checkpoint = _get(content, "ckpt_path", path, lambda v: v is None or _text(v, 4096), "a path")
+    num_frames = _get(content, "dataset.num_frames", path, lambda v: is_whole(v, 1, 1000), "a number of frames")
+    if fault := clip_fault(size, num_frames):
+        raise DataError(f"{path}: {fault}")
     return RunConfig(
         network=_get(content, "model", path, lambda v: isinstance(v, Mapping), "the config of a network"),
         classes=_get(content, "dataset.classes", path, _names, "names of classes"),
         size=(size[0], size[1]),
-        num_frames=_get(content, "dataset.num_frames", path, lambda v: is_whole(v, 1, 1000), "a number of frames"),
+        num_frames=num_frames,
         stride=_get(content, "dataset.stride", path, lambda v: is_whole(v, 1, 10_000), "a number of frames"),
         rule=_rule(metrics, path),
         within_class=metrics.get("within_class", False) is True,

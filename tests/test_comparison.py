@@ -127,6 +127,16 @@ def test_costs_are_those_of_the_deploy_form_on_a_padded_clip(tmp_path, network):
         assert net.gflops == pytest.approx(count(deployed, lambda: deployed(clip, clip))[OTHER].flops / 1e9)
 
 
+def test_a_network_that_does_not_fit_is_named(tmp_path, network, monkeypatch, capsys):
+    def full(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes.")
+
+    monkeypatch.setattr("tdcnet.comparison.count", full)
+    run = make_run(tmp_path / "net", 20, network)
+    assert compare_runs.main([str(run)]) == 1
+    assert f"{run}: its network does not fit into memory on a clip of 5 frames of 64 x 64 px" in capsys.readouterr().err
+
+
 def test_script_writes_table_and_plot(tmp_path, network, capsys):
     make_run(tmp_path / "runs" / "SML" / "seed0", 18, network)
     make_run(tmp_path / "runs" / "S" / "seed0", 20, network)

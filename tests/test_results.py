@@ -164,24 +164,32 @@ def test_writer_writes_both_files(tmp_path):
 def test_rows_are_on_disk_before_the_writer_is_closed(tmp_path):
     writer = DetectionWriter(tmp_path / "clip", ["target", "other"])
     writer.add(0, "0.png", (64, 64), TWO)
-    assert len((tmp_path / "clip.csv").read_text().splitlines()) == 3
-    assert not (tmp_path / "clip.json").exists()
+    assert len((tmp_path / "clip.partial.csv").read_text().splitlines()) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.partial.csv"]
     writer.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.csv", "clip.json"]
 
 
-def test_a_broken_run_keeps_what_it_had(tmp_path):
-    (tmp_path / "clip.json").write_text("of an earlier run")
+def test_a_broken_run_keeps_what_it_had_and_says_so_by_name(tmp_path):
+    for ending in ("csv", "json"):
+        (tmp_path / f"clip.{ending}").write_text("of an earlier run, whole")
+    (tmp_path / "clip.partial.json").write_text("of an earlier run")
 
-    def run():
+    def run(*, broken: bool):
         with DetectionWriter(tmp_path / "clip", ["bird", "drone"]) as writer:
             writer.add(0, "0.png", (64, 64), TWO)
-            assert not (tmp_path / "clip.json").exists()
-            raise KeyboardInterrupt
+            assert not (tmp_path / "clip.partial.json").exists()
+            if broken:
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run()
+        run(broken=True)
+    assert len((tmp_path / "clip.partial.csv").read_text().splitlines()) == 3
+    assert len(read_json(tmp_path / "clip.partial.json")["images"]) == 1
+    assert {(tmp_path / f"clip.{ending}").read_text() for ending in ("csv", "json")} == {"of an earlier run, whole"}
+    run(broken=False)
     assert len((tmp_path / "clip.csv").read_text().splitlines()) == 3
-    assert len(read_json(tmp_path / "clip.json")["images"]) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.csv", "clip.json"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from numpy.typing import NDArray
 from tdcnet.drawing import VideoWriter, contact_sheet, draw_boxes, write_png
 from tdcnet.results import DetectionWriter
 
+log = logging.getLogger(__name__)
+
 
 class PredictionWriter(pl.Callback):
     """Writes ``NAME.csv``, ``NAME.json`` (COCO), ``NAME.mp4`` and ``NAME.png`` while the frames come.
+
+    Where that stops early, what there is is called ``NAME.partial.csv`` and so on.
 
     Args:
         dirpath: folder of the files.
@@ -41,6 +46,7 @@ class PredictionWriter(pl.Callback):
         rate = self.fps or getattr(self._sequence.frames, "rate", None) or 30.0
         # Players know neither a frame an hour nor thousands a second.
         self._video = VideoWriter(base.with_name(f"{base.name}.mp4"), rate if self.fps else min(max(rate, 1.0), 240.0))
+        base.with_name(f"{base.name}.partial.png").unlink(missing_ok=True)  # of an earlier run
         self._range = dataset.intensity_range
         self._base = base
 
@@ -78,17 +84,18 @@ class PredictionWriter(pl.Callback):
         self._close(complete=True)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Keeps what there is."""
-        if hasattr(self, "_detections"):
+        """Keeps what there is, by a name that tells so."""
+        if hasattr(self, "_base") and not self.files:
             self._close(complete=False)
+            log.warning("stopped before the end: frames up to there are in %s", ", ".join(map(str, self.files)))
 
     def _close(self, complete: bool) -> None:
-        self._detections.close()
-        self._video.close(complete)
+        writer, video = self._detections, self._video
+        video.close(complete)
+        writer.close(complete)
         self.files = [
-            self._detections.csv_path,
-            self._detections.json_path,
-            self._base.with_name(f"{self._base.name}.mp4"),
+            *((writer.csv_path, writer.json_path) if complete else (writer.partial_csv, writer.partial_json)),
+            *([video.path if complete else video.partial] if video.num_frames else []),
         ]
         if self._best:
             chosen = [self._best[part] for part in sorted(self._best)]
@@ -97,4 +104,5 @@ class PredictionWriter(pl.Callback):
                 f"#{position}  {best:.2f}" if best else f"#{position}  nothing" for best, position, *_ in chosen
             ]
             sheet = contact_sheet(pictures, captions, columns=4)
-            self.files.append(write_png(self._base.with_name(f"{self._base.name}.png"), sheet))
+            ending = "png" if complete else "partial.png"
+            self.files.append(write_png(self._base.with_name(f"{self._base.name}.{ending}"), sheet))

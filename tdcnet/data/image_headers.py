@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tdcnet.data.pam import pam_header
 from tdcnet.data.tiff import MAGIC as TIFF_MAGIC
 from tdcnet.data.tiff import exif_orientation, tiff_pages
 
@@ -167,11 +168,18 @@ def _tiff(data: bytes) -> ImageHeader:
 
 
 def _gif(data: bytes) -> ImageHeader:
-    width, height, flags = struct.unpack_from("<HHB", data, 6)
-    at, pages = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0), 0
+    width, height = struct.unpack_from("<HH", data, 6)
+    pages = sum(data[at] == 0x2C for at in _gif_blocks(data))
+    return ImageHeader("GIF", width, height, max(1, pages))
+
+
+def _gif_blocks(data: bytes) -> Iterator[int]:
+    """Where the blocks of a GIF begin: images (0x2C) and extensions (0x21)."""
+    flags = data[10]
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     while data[at] != 0x3B:
+        yield at
         if data[at] == 0x2C:
-            pages += 1
             flags = data[at + 9]
             at += 10 + (3 << (flags & 7) + 1 if flags & 0x80 else 0) + 1
         elif data[at] == 0x21:
@@ -181,7 +189,15 @@ def _gif(data: bytes) -> ImageHeader:
         while data[at]:
             at += 1 + data[at]
         at += 1
-    return ImageHeader("GIF", width, height, max(1, pages))
+
+
+def opaque_gif(data: bytes) -> bytes:
+    """The file with no colour declared transparent: OpenCV gives black in its place."""
+    changed = bytearray(data)
+    for at in _gif_blocks(data):
+        if data[at : at + 3] == b"\x21\xf9\x04":
+            changed[at + 3] &= 0xFE
+    return bytes(changed)
 
 
 def _jpeg2000(data: bytes) -> ImageHeader:
@@ -206,14 +222,21 @@ def pnm_tokens(data: bytes, count: int) -> tuple[list[int], int]:
 
 
 def _pnm(data: bytes) -> ImageHeader:
-    if data[1:2] == b"7":
-        head = data[:2048].split(b"ENDHDR")[0]
-        found = {key: int(value) for key, value in re.findall(rb"^(WIDTH|HEIGHT)\s+(\d{1,9})\s*$", head, re.MULTILINE)}
-        if len(found) < 2:
-            raise ValueError("is damaged (a PAM without its size)")
-        return ImageHeader("PNM", found[b"WIDTH"], found[b"HEIGHT"])
-    (width, height), _ = pnm_tokens(data[:4096], 2)
-    return ImageHeader("PNM", width, height)
+    form = data[1:2]
+    if form == b"7":
+        head = pam_header(data)
+        width, height, end = head.width, head.height, head.start + head.length
+    elif form == b"4":
+        (width, height), start = pnm_tokens(data[:4096], 2)
+        end = start + height * -(-width // 8)
+    elif form in b"56":
+        (width, height, highest), start = pnm_tokens(data[:4096], 3)
+        end = start + height * width * (1 if form == b"5" else 3) * (1 if highest < 256 else 2)
+    else:  # as text
+        (width, height), _ = pnm_tokens(data[:4096], 2)
+        end = len(data)
+    # One may follow the other in a file, says netpbm.
+    return ImageHeader("PNM", width, height, 2 if kind_of(data[end : end + 32]) == "PNM" else 1)
 
 
 def _pfm(data: bytes) -> ImageHeader:
@@ -223,11 +246,18 @@ def _pfm(data: bytes) -> ImageHeader:
     return ImageHeader("PFM", int(match[1]), int(match[2]))
 
 
+TIME_LAST = 2
+"""An array whose last axis is shorter than the other two by this factor is taken for one with the time last.
+
+Its frames would be more than twice as high as wide, which no usual camera gives, not even one that stands on its side.
+"""
+
+
 def npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     """Shape (without a last axis of one), type, Fortran order and start of the numbers of a .npy file.
 
     Raises:
-        ValueError: if it is damaged, or holds anything but numbers.
+        ValueError: if it is damaged, holds anything but numbers, or seems to have the time last.
     """
     size = {1: 2, 2: 4}.get(data[6] if len(data) > 6 else 0)
     if size is None:
@@ -248,7 +278,13 @@ def npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     except TypeError as error:
         raise ValueError("is a .npy of numbers of an unknown type") from error
     shape = tuple(int(n) for n in re.findall(rb"\d+", match[3]))
-    return shape[:2] if len(shape) == 3 and shape[2] == 1 else shape, dtype, match[2] == b"True", end
+    colours = (3, 4)
+    if len(shape) == 3 and 1 < shape[2] <= min(shape[:2]) / TIME_LAST and shape[2] not in colours:
+        raise ValueError(
+            f"is an array of shape {list(shape)}, expected frames x height x width, and seems to be height x width x "
+            "frames. Save numpy.moveaxis(array, -1, 0), or array[..., None] if its frames are so narrow"
+        )
+    return shape[:-1] if len(shape) in (3, 4) and shape[-1] == 1 else shape, dtype, match[2] == b"True", end
 
 
 def _npy(data: bytes) -> ImageHeader:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError
-from tdcnet.data.image_headers import ImageHeader, kind_of, npy_header, pnm_tokens, read_header
-from tdcnet.data.tiff import WHITE_IS_ZERO, TiffPage, tiff_pages
+from tdcnet.data.image_headers import ImageHeader, kind_of, npy_header, opaque_gif, pnm_tokens, read_header
+from tdcnet.data.pam import decode_pam
+from tdcnet.data.tiff import BLACK_IS_ZERO, MULTIPLIED, RGB, WHITE_IS_ZERO, TiffPage, tiff_pages, without_transparency
 from tdcnet.files import open_regular, read_bytes
 from tdcnet.limits import FACTOR, bound
 
@@ -174,7 +175,7 @@ def _several(path: Path, header: ImageHeader) -> DataError:
         "NPY": f"As a recording it is given alone (source={path.name}); in a folder of frames save each frame as a "
         "file of its own, such as 000000.npy",
     }.get(header.kind, "Make a video of it, or save each as a file of its own")
-    count = "several" if header.kind in ("TIFF", "AVIF") else str(header.pages)
+    count = "several" if header.kind in ("TIFF", "AVIF", "PNM") else str(header.pages)
     return DataError(f"{path}: holds {count} images, expected one. {remedy}")
 
 
@@ -183,9 +184,15 @@ def _decode(data: bytes, header: ImageHeader, flags: int) -> NDArray[Any]:
     if header.kind == "NPY":
         return npy_frames(data)[0]
     if header.kind == "TIFF":
-        return decode_tiff(data, tiff_pages(data, most=1)[0], flags)
+        pages = tiff_pages(data, most=1)
+        return decode_tiff(without_transparency(data, pages), pages[0], flags)
     if header.kind == "PNM" and data[1:2] in (b"2", b"5"):
         return _pgm(data, header)
+    if header.kind == "PNM" and data[1:2] == b"7":
+        image = decode_pam(data)
+        return image if image.ndim == 2 else _as_asked(image[:, :, ::-1], flags)
+    if header.kind == "GIF":
+        data = opaque_gif(data)
     image = _pillow(data, header.kind, flags) if header.kind in ("QOI", "Sun") else _opencv(data, flags)
     return UPRIGHT[header.orientation](image)
 
@@ -200,9 +207,12 @@ def _opencv(data: Any, flags: int) -> NDArray[Any]:
     return image
 
 
+_OF_PILLOW = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error)
+
+
 def _pillow(data: Any, kind: str, flags: int) -> NDArray[Any]:
     """What OpenCV does not know; size and kind have been looked at before."""
-    from PIL import QoiImagePlugin, SunImagePlugin, TiffImagePlugin
+    from PIL import Image, QoiImagePlugin, SunImagePlugin, TiffImagePlugin
 
     # The one that is meant: some of Pillow's others start programs.
     readers: dict[str, Callable[[io.BytesIO], Any]] = {
@@ -214,22 +224,35 @@ def _pillow(data: Any, kind: str, flags: int) -> NDArray[Any]:
         with readers[kind](io.BytesIO(data)) as file:
             mode = file.mode if file.mode.startswith(("I", "F")) else "L" if file.mode in ("1", "L") else "RGB"
             image = np.asarray(file if mode == file.mode else file.convert(mode))
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
+    except (*_OF_PILLOW, Image.DecompressionBombError) as error:
         raise ValueError(f"is not an image that can be decoded ({error})") from error
     if image.ndim == 2:
         return image
-    colour = image[:, :, ::-1]
+    return _as_asked(image[:, :, ::-1], flags)
+
+
+def _as_asked(colour: NDArray[Any], flags: int) -> NDArray[Any]:
+    """Blue, green and red [H, W, 3], or grey [H, W]."""
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_BGR2GRAY) if flags == _GREY else colour)
 
 
 def decode_tiff(data: Any, page: TiffPage, flags: int = _GREY) -> NDArray[Any]:
     """One page of a TIFF file, upright; see :func:`read_grey`.
 
+    Args:
+        data: the file as :func:`~tdcnet.data.tiff.without_transparency` gives it.
+        page: of it, as it was before.
+        flags: of OpenCV.
+
     Raises:
         ValueError: if it cannot be decoded; without the file's name.
     """
-    if page.samples not in (1, 2, 3, 4):
-        raise ValueError(f"has {page.samples} samples a pixel, expected grey or colour")
+    grey = page.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO)
+    if page.samples not in (1, 2, 3, 4) or (grey and page.samples > 2):
+        raise ValueError(f"has {page.samples} samples a pixel, expected grey or colour. Save one channel as grey")
+    if page.samples > 2 and page.bits > 8 and page.photometric != RGB:
+        # OpenCV takes any colours of more than 8 bits for red, green and blue.
+        raise ValueError(f"is a TIFF of {page.bits} bits whose colours are not RGB; save it as plain grey")
     if page.width * page.height * page.samples * page.bits > 8 * (most := bound(_MOST_DECODED)):
         raise ValueError(f"is a TIFF that takes more than {most:,} bytes; set {FACTOR} to a factor on all bounds")
     if page.bits > 8 and (page.samples == 2 or (page.planar and page.samples > 1)):
@@ -242,7 +265,9 @@ def decode_tiff(data: Any, page: TiffPage, flags: int = _GREY) -> NDArray[Any]:
         ok, images = False, ()
     if ok and len(images) == 1:
         image = np.asarray(images[0])
-    elif page.at == 0 and page.kind == "u" and page.orientation == 1 and (page.bits <= 8 or page.samples == 1):
+        if page.transparency == MULTIPLIED:
+            _check_opaque(data, page)
+    elif _pillow_can(page):
         image = _pillow(data, "TIFF", flags)  # tiles of 16 px, 2 and 4 bits, newer compressions
     else:
         raise ValueError(f"is not a TIFF that can be decoded ({page.bits} bits, {len(data)} bytes)")
@@ -253,6 +278,21 @@ def decode_tiff(data: Any, page: TiffPage, flags: int = _GREY) -> NDArray[Any]:
             raise ValueError(f"is a TIFF of {image.dtype} in which white is zero; save it with black as zero")
         image = (1 << page.bits) - 1 - image
     return image
+
+
+def _pillow_can(page: TiffPage) -> bool:
+    plain = page.at == 0 and page.kind == "u" and page.orientation == 1 and page.transparency != MULTIPLIED
+    return plain and (page.bits <= 8 or page.samples == 1)
+
+
+def _check_opaque(data: Any, page: TiffPage) -> None:
+    _, images = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED, range=(page.at, page.at + 1))
+    image = np.asarray(images[0])
+    if image.ndim < 3 or image.shape[2] != 4 or int(image[:, :, 3].min()) < (1 << page.bits) - 1:
+        raise ValueError(
+            "is a TIFF whose pixels have been multiplied by their transparency (associated alpha); save it without "
+            "transparency"
+        )
 
 
 def npy_frames(data: Any) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tdcnet.data.cache import Notes, OneFile
 from tdcnet.data.errors import DataError
 from tdcnet.data.images import check_pixels, decode_tiff, image_header, npy_frames, to_counts, unreadable
-from tdcnet.data.tiff import MAGIC, tiff_pages
+from tdcnet.data.tiff import MAGIC, tiff_pages, without_transparency
 from tdcnet.files import read_bytes
 from tdcnet.limits import MOST_ARRAYS
 
@@ -81,7 +81,7 @@ class _Pages:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.data = read_bytes(path, MOST_ARRAYS)
+            self.data: Any = read_bytes(path, MOST_ARRAYS)
         except FileNotFoundError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path") from error
         try:
@@ -89,6 +89,7 @@ class _Pages:
             self.frames = None if self.pages else npy_frames(self.data)
         except ValueError as error:
             raise unreadable(path, error) from error
+        self.data = without_transparency(self.data, self.pages)
         for page in self.pages:
             check_pixels(path, page.width, page.height)
         if self.frames is not None:

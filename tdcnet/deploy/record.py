@@ -14,6 +14,7 @@ from typing import Any
 
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.errors import CheckpointError
+from tdcnet.limits import clip_fault
 from tdcnet.plain_data import are_whole, is_number, is_whole, parse_json
 from tdcnet.shown import printable, shown
 
@@ -24,6 +25,7 @@ LONGEST_COMMAND = 10_000
 SIDES = (1, 16384)
 LARGEST_VALUE = 1e12
 """Of a pixel as it is stored."""
+USUAL_FRAMES = 5
 
 Range = tuple[float, float]
 
@@ -72,7 +74,8 @@ class Record:
             where: the file, for messages.
 
         Raises:
-            CheckpointError: naming the first entry that is unknown or not what it must be.
+            CheckpointError: naming the first entry that is unknown or not what it must be, or if clips of that size
+                would fill the memory.
         """
         if not isinstance(content, Mapping):
             raise CheckpointError(f"{where}: its record is {shown(content)}; expected names with values")
@@ -92,6 +95,9 @@ class Record:
             if value is not None and not test(value):
                 raise CheckpointError(f"{where}: {key} is {shown(value)}; expected {expected}")
             read[key] = tuple(value) if isinstance(value, list) else value
+        # Frames that are not told are the config's, five as published.
+        if read.get("size") and (fault := clip_fault(read["size"], read.get("num_frames") or USUAL_FRAMES)):
+            raise CheckpointError(f"{where}: {fault}")
         defaults = cls()
         return cls(**{key: getattr(defaults, key) if value is None else value for key, value in read.items()})
 

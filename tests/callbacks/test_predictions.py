@@ -27,13 +27,13 @@ def dataset_of(source: FrameSource, name: str = "clip", **options: object) -> Cl
     return ClipDataset([sequence], (64, 64), num_frames=1, **options)  # type: ignore[arg-type]
 
 
-def predict(dataset: ClipDataset, folder: Path, fps: float | None = None) -> list[Path]:
-    """One detection on each frame, in batches of two."""
+def predict(dataset: ClipDataset, folder: Path, fps: float | None = None, until: int | None = None) -> list[Path]:
+    """One detection on each frame, in batches of two; stops with an error after ``until`` frames."""
     writer = PredictionWriter(str(folder), fps)
     trainer = SimpleNamespace(predict_dataloaders=SimpleNamespace(dataset=dataset))
     module = SimpleNamespace(checkpoint_info={"classes": ["target"]})
     writer.on_predict_start(trainer, module)  # type: ignore[arg-type]
-    for at in range(0, len(dataset), 2):
+    for at in range(0, len(dataset) if until is None else until, 2):
         frames = torch.arange(at, min(at + 2, len(dataset)))
         size = torch.tensor([dataset.sequences[0].frames.read(0).shape] * len(frames))
         found = {"boxes": torch.tensor([[2.0, 3, 6, 7]]), "scores": torch.tensor([0.9]), "labels": torch.tensor([0])}
@@ -44,7 +44,10 @@ def predict(dataset: ClipDataset, folder: Path, fps: float | None = None) -> lis
             {"frame": frames, "original_size": size},
             at,  # type: ignore[arg-type]
         )
-    writer.on_predict_end(trainer, module)  # type: ignore[arg-type]
+    if until is None:
+        writer.on_predict_end(trainer, module)  # type: ignore[arg-type]
+    else:
+        writer.on_exception(trainer, module, ValueError("a bad frame"))  # type: ignore[arg-type]
     return writer.files
 
 
@@ -71,6 +74,21 @@ def test_video_and_times_are_those_of_the_source(tmp_path: Path, rate: Fraction)
     with files[0].open(newline="") as file:
         assert [float(row["time"]) for row in csv.DictReader(file)] == pytest.approx(times)
     assert rate_of(predict(dataset_of(open_source(path, tmp_path / "cache")), tmp_path / "own", 10)[2]) == 10
+
+
+def test_what_stops_early_is_partial_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(4):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((32, 48), i, np.uint8))
+    dataset = dataset_of(open_source(tmp_path))
+    for until, endings in ((0, ["csv", "json"]), (2, ["csv", "json", "mp4", "png"])):
+        out = tmp_path / str(until)
+        files = predict(dataset, out, until=until)
+        assert sorted(path.name for path in out.iterdir()) == [f"clip.partial.{ending}" for ending in endings]
+        assert sorted(files) == sorted(out.iterdir())
+        assert len(files[0].read_text().splitlines()) == 1 + until
+    assert "stopped before the end" in caplog.text and "clip.partial.csv" in caplog.text
+    predict(dataset, out)
+    assert sorted(path.name for path in out.iterdir()) == [f"clip.{ending}" for ending in endings]
 
 
 def test_images_have_no_time(tmp_path: Path) -> None:

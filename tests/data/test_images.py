@@ -76,6 +76,38 @@ def tiff(
     return out
 
 
+def colour_tiff(pixels: np.ndarray, transparency: int | None, count: int = 1) -> bytes:
+    """A TIFF of RGB and one more sample, or grey and one more, of 8 or 16 bits, page by page."""
+    height, width, samples = pixels.shape
+    data = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    tags = [(256, 4, width), (257, 4, height), (258, 3, 8 * pixels.itemsize), (259, 3, 1)]
+    tags += [(262, 3, 2 if samples > 2 else 1), (273, 4, 0), (277, 3, samples), (278, 4, height), (279, 4, len(data))]
+    tags += [] if transparency is None else [(338, 3, transparency)]
+    out = struct.pack("<2sHI", b"II", 42, 8)
+    for page in range(count):
+        end = len(out) + 2 + 12 * len(tags) + 4
+        entries, blob = b"", b""
+        for tag, form, value in tags:
+            number, packed = 1, struct.pack("<HH", value, 0) if form == 3 else struct.pack("<I", value)
+            if tag == 258:
+                number = samples
+                blob = struct.pack("<H", value) * samples
+                packed = blob + bytes(4 - len(blob)) if samples < 3 else struct.pack("<I", end)
+            elif tag == 273:
+                packed = struct.pack("<I", end + 2 * samples)
+            entries += struct.pack("<HHI", tag, form, number) + packed
+        following = end + len(blob) + len(data) if page + 1 < count else 0
+        out += struct.pack("<H", len(tags)) + entries + struct.pack("<I", following) + blob + data
+    return out
+
+
+def pam(pixels: np.ndarray, kind: str, highest: int, more: str = "") -> bytes:
+    height, width, depth = pixels.shape
+    head = f"P7\nWIDTH {width}\nHEIGHT {height}\n{more}DEPTH {depth}\nMAXVAL {highest}\n"
+    data = pixels.astype(">u2" if highest > 255 else "u1").tobytes()
+    return f"{head}{f'TUPLTYPE {kind}' + chr(10) if kind else ''}ENDHDR\n".encode() + data
+
+
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
@@ -115,6 +147,12 @@ def check(path: Path, expected: np.ndarray) -> None:
 GREY = Image.fromarray(BYTE)
 LA = Image.merge("LA", [GREY, Image.fromarray(np.full_like(BYTE, 77))])
 BITS = np.packbits(BYTE > 127, axis=1).tobytes()
+GRADED = np.arange(BYTE.size).reshape(BYTE.shape) % 256  # a transparency with every value, none and full among them
+GREYS = np.dstack([BYTE] * 3)
+CLEAR = np.dstack([GREYS, GRADED]).astype(np.uint8)
+FULL = np.dstack([GREYS, np.full_like(BYTE, 255)])
+PALETTE = Image.fromarray(BYTE).convert("P")
+PALETTE.putpalette([255 - n // 3 for n in range(768)])
 
 
 @pytest.mark.parametrize(
@@ -156,6 +194,28 @@ BITS = np.packbits(BYTE > 127, axis=1).tobytes()
         (npy(np.asfortranarray(WORD)), WORD),
         (npy(WORD.astype(np.int64)[:, :, None]), WORD),
         (npy(BYTE > 127), np.where(BYTE > 127, 255, 0).astype("u1")),
+        # Transparency changes no value.
+        *((colour_tiff(CLEAR, kind), BYTE) for kind in (None, 0, 2)),
+        (colour_tiff(CLEAR.astype(np.uint16) * 257, 2), BYTE.astype(np.uint16) * 257),
+        (colour_tiff(FULL, 1), BYTE),
+        (colour_tiff(CLEAR[:, :, 2:], 2), BYTE),
+        *((saved(Image.fromarray(CLEAR), "TIFF", compression=c), BYTE) for c in (None, "tiff_lzw", "tiff_deflate")),
+        (saved(Image.fromarray(CLEAR), "PNG"), BYTE),
+        (saved(Image.fromarray(CLEAR), "WEBP", lossless=True, exact=True), BYTE),
+        (saved(Image.fromarray(CLEAR), "BMP"), BYTE),
+        (saved(Image.fromarray(CLEAR), "QOI"), BYTE),
+        (saved(Image.fromarray(CLEAR), "JPEG2000"), BYTE),
+        (saved(GREY, "GIF", transparency=int(BYTE[3, 3])), BYTE),
+        (saved(PALETTE, "GIF", transparency=int(BYTE[3, 3])), 255 - BYTE),
+        (pam(BYTE[:, :, None], "GRAYSCALE", 255), BYTE),
+        (pam(WORD[:, :, None], "GRAYSCALE", 65535, "# by hand\n"), WORD),
+        (pam(CLEAR[:, :, 2:], "GRAYSCALE_ALPHA", 255), BYTE),
+        (pam(np.dstack([WORD, WORD // 2]), "GRAYSCALE_ALPHA", 65535), WORD),
+        (pam(GREYS, "RGB", 255), BYTE),
+        (pam(CLEAR, "RGB_ALPHA", 255), BYTE),
+        (pam(CLEAR[:, :, 2:], "", 255), BYTE),
+        (pam(np.dstack([WORD >> 4] * 3 + [WORD >> 5]), "RGB_ALPHA", 4095), WORD >> 4),
+        (pam((BYTE[:, :, None] > 127), "BLACKANDWHITE", 1), np.where(BYTE > 127, 255, 0).astype("u1")),
     ],
 )
 def test_values_are_those_that_were_written(tmp_path: Path, data: bytes, expected: np.ndarray) -> None:
@@ -182,6 +242,16 @@ def test_values_are_those_that_were_written(tmp_path: Path, data: bytes, expecte
         (saved(GREY, "WEBP")[:-30], "is cut short"),
         (cv2.imencode(".hdr", np.ones((4, 4, 3), np.float32))[1].tobytes(), "is not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is not an image"),
+        (colour_tiff(CLEAR, 1), "multiplied by their transparency"),
+        (colour_tiff(CLEAR[:, :, 2:], 1), "multiplied by their transparency"),
+        (colour_tiff(CLEAR.astype(np.uint16) * 257, 1), "multiplied by their transparency"),
+        (pam(BYTE[:, :, None], "GRAYSCALE", 255)[:-1], "is cut short"),
+        (pam(BYTE[:, :, None], "GRAYSCALE", 100), "values above 100"),
+        (pam(BYTE[:, :, None], "GRAYSCALE_ALPHA", 255), "of kind 'GRAYSCALE_ALPHA' with 1 numbers a pixel"),
+        (pam(CLEAR, "CMYK", 255), "of kind 'CMYK' with 4 numbers"),
+        (pam(BYTE[:, :, None], "GRAYSCALE", 0), "is damaged"),
+        (pam(BYTE[:, :, None], "GRAYSCALE", 255) * 2, "holds several images"),
+        (b"P5 40 24 255\n" + BYTE.tobytes() + b"P5 40 24 255\n" + BYTE.tobytes(), "holds several images"),
     ],
 )
 def test_what_has_no_right_values_is_named(tmp_path: Path, data: bytes, message: str) -> None:
@@ -242,6 +312,74 @@ def test_a_stack_is_a_recording_of_its_pages(tmp_path: Path) -> None:
         for n in (3, 0, 4):
             assert source.read(n).dtype == np.uint16
             assert np.array_equal(source.read(n), pages[n]), name
+
+
+def test_transparency_changes_no_page(tmp_path: Path) -> None:
+    source = open_source(put(tmp_path / "rec.tif", colour_tiff(CLEAR, 2, count=3)), tmp_path / "cache")
+    assert len(source) == 3
+    assert all(np.array_equal(source.read(n), BYTE) for n in range(3))
+    with pytest.raises(DataError, match=r"page 0: .*multiplied by their transparency"):
+        open_source(put(tmp_path / "bad.tif", colour_tiff(CLEAR, 1, count=3)), tmp_path / "cache").read(0)
+
+
+def ome(**sizes: int) -> bytes:
+    told = " ".join(f'Size{axis}="{size}"' for axis, size in sizes.items())
+    filler = b"<!-- " + b"made by a microscope " * 400 + b"-->"
+    return b'<?xml version="1.0"?>' + filler + f"<OME><Image><Pixels ID='P' {told}/></Image></OME>\0".encode()
+
+
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [
+        (b"ImageJ=1.54\nimages=6\nchannels=2\nframes=3\nhyperstack=true\n\0", "2 channels x 3 times in 6 pages"),
+        (b"ImageJ=1.54\nimages=6\nslices=3\nframes=2\n\0", "3 planes x 2 times"),
+        (b"ImageJ=1.54\nimages=6\nchannels=3\nslices=2\n\0", "3 channels x 2 planes"),
+        (ome(C=2, Z=1, T=3), "2 channels x 3 times"),
+        (ome(C=1, Z=2, T=3), "2 planes x 3 times"),
+        (ome(C=1, Z=1, T=3).replace(b"</Image>", b"</Image><Image><Pixels SizeT='3'/></Image>"), "2 recordings"),
+        (b'{"shape": [2, 3, 24, 40]}\0', "2 x 3 images"),
+        (b"ImageJ=1.54\nimages=6\nframes=6\n\0", None),
+        (b"ImageJ=1.54\nimages=6\nslices=6\n\0", None),  # what ImageJ calls frames unless told otherwise
+        (b"ImageJ=1.54\nimages=6\nchannels=6\n\0", None),  # and tifffile
+        (ome(C=1, Z=1, T=6), None),
+        (ome(C=2, Z=1, T=6), None),  # the other channel lies in a file of its own
+        (b'{"shape": [6, 1, 24, 40], "axes": "TCYX"}\0', None),
+        (b"{6 frames, 24 channels}\0", None),
+    ],
+)
+def test_pages_of_several_axes_are_no_recording(tmp_path: Path, description: bytes, told: str | None) -> None:
+    pages = [WORD + np.uint16(n) for n in range(6)]
+    path = put(tmp_path / "rec.tif", tiff(*pages, description=description))
+    if told is None:
+        source = open_source(path, tmp_path / "cache")
+        assert np.array_equal(np.stack([source.read(n) for n in range(len(source))]), np.stack(pages))
+    else:
+        with pytest.raises(DataError, match=rf"rec\.tif: holds {told}.* (Make Substack|Save each)"):
+            open_source(path, tmp_path / "cache")
+
+
+def test_a_stack_of_metamorph_is_told(tmp_path: Path) -> None:
+    data = bytearray(tiff(WORD, description=b"six planes\0\0"))
+    at = data.index(struct.pack("<HHI", 270, 2, 12))
+    data[at : at + 8] = struct.pack("<HHI", 33629, 5, 6)
+    for read in (read_grey, lambda path: open_source(path, tmp_path / "cache")):
+        with pytest.raises(DataError, match="holds 6 images of MetaMorph in one page"):
+            read(put(tmp_path / "rec.stk", bytes(data)))
+
+
+def test_arrays_with_the_time_last_are_told(tmp_path: Path) -> None:
+    frames = RANDOM.integers(0, 99, (7, 40, 56), dtype=np.uint16)
+    for shown in (frames, frames[:2], frames[:1].repeat(20, axis=0)):
+        last = np.moveaxis(shown, 0, -1)
+        with pytest.raises(DataError, match=rf"rec.npy: .*\[40, 56, {len(shown)}\].*numpy.moveaxis\(array, -1, 0\)"):
+            open_source(put(tmp_path / "rec.npy", npy(last)), tmp_path / "cache")
+        source = open_source(put(tmp_path / "rec.npy", npy(np.moveaxis(last, -1, 0))), tmp_path / "cache")
+        assert np.array_equal(source.read(1), shown[1])
+        narrow = open_source(put(tmp_path / "narrow.npy", npy(last[..., None])), tmp_path / "cache")
+        assert len(narrow) == 40
+        assert np.array_equal(narrow.read(9), last[9])
+    upright = np.zeros((64, 320, 180), np.uint8)  # a telephone's
+    assert len(open_source(put(tmp_path / "rec.npy", npy(upright)), tmp_path / "cache")) == 64
 
 
 def test_a_stack_is_no_frame(tmp_path: Path) -> None:
@@ -320,6 +458,12 @@ def test_large_images_are_refused_by_their_head(tmp_path: Path, make: object, mo
     monkeypatch.setenv("TDCNET_LIMITS", "10")
     with pytest.raises(TypeError, match="not callable"):
         read_grey(path)
+
+
+def test_what_pillow_takes_for_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TDCNET_LIMITS", "20")
+    with pytest.raises(DataError, match=r"bomb: is not an image that can be decoded .*exceeds limit"):
+        read_grey(put(tmp_path / "bomb", _tiff(40000, 30000)))
 
 
 def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:

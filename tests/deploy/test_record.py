@@ -55,6 +55,25 @@ def test_every_entry_is_checked(key):
             Record.of(FULL.plain() | {key: value}, "file")
 
 
+@pytest.mark.parametrize(
+    ("size", "frames"), [((16384, 16384), 1), ((8192, 8192), 5), ((2160, 3840), 1000), ((8192, 8192), None)]
+)
+def test_clips_that_would_fill_the_memory_are_refused(size, frames, monkeypatch):
+    content = FULL.plain() | {"size": list(size), "num_frames": frames}
+    with pytest.raises(CheckpointError, match=rf"^file: asks for clips of .*{size[0]} x {size[1]} px.*TDCNET_LIMITS"):
+        Record.of(content, "file")
+    old = {"overrides": [f"dataset.size=[{size[0]},{size[1]}]"], "num_frames": frames}
+    with pytest.raises(CheckpointError, match=r"^file: asks for clips"):
+        Record.of(old, "file")
+    monkeypatch.setenv("TDCNET_LIMITS", "100")
+    assert Record.of(content, "file").size == size
+
+
+@pytest.mark.parametrize("frames", [1, 5, 9])
+def test_clips_of_4k_frames_are_not(frames):
+    assert Record.of(FULL.plain() | {"size": [2160, 3840], "num_frames": frames}, "file").num_frames == frames
+
+
 def test_the_first_version_is_read_without_its_command_line():
     old = {
         "name": "drone_ir",

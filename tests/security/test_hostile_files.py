@@ -334,6 +334,15 @@ def test_a_strangers_run_is_compared_without_building_anything(name, place, fold
         assert ended.status == 1, ended.said
 
 
+@pytest.mark.parametrize(("side", "frames"), some([(16384, 1000), (8192, 5)], (16384, 1000)))
+def test_a_strangers_run_fills_no_memory(side, frames, folder, command):
+    config = {**RUN_CONFIG, "dataset": {**RUN_CONFIG["dataset"], "size": [side, side], "num_frames": frames}}
+    run = stranger_run(folder, yaml.safe_dump(config))
+    ended = command("scripts/compare_runs.py", str(run), "--out", str(folder), cwd=folder)
+    assert ended.status == 1 and "Traceback" not in ended.said, ended.said
+    assert f"config.yaml: asks for clips of {frames} frames" in ended.said
+
+
 def test_a_data_sets_yaml_makes_no_objects(folder, canary, command):
     (folder / "data.yaml").write_text(f"train: !!python/object/apply:os.mkdir ['{canary}']\nval: images\nnames: [a]\n")
     (folder / "images").mkdir()

@@ -18,7 +18,7 @@ over it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.coco import SPELLINGS
 from tdcnet.data.formats.recordings import Frame, build_sequences
+from tdcnet.data.formats.yolo_labels import Lines, add_labels, label_file, warn_without_image
 from tdcnet.data.frames import IMAGE_SUFFIXES, pick_images
 from tdcnet.data.names import REMEDY, Key, places
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.walks import inside, walk
 from tdcnet.files import read_text, read_yaml
-from tdcnet.limits import MOST_LABELS
 from tdcnet.shown import printable, shown
 
 CLASSES: tuple[str, ...] = ("target",)
@@ -39,8 +39,6 @@ CLASSES: tuple[str, ...] = ("target",)
 
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 MOST_CLASSES = 10_000
-SLACK = 1e-3
-"""Fractions this far outside 0..1 are rounding."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +88,17 @@ def read(
         others = []
     found = places(_below(image, described) for image in (*images, *others))
     recordings: dict[Key, list[Frame]] = {}
-    labelled, lines = 0, _Lines(len(described.names))
+    labelled, lines = 0, Lines(len(described.names))
     for image in images:
         place = found[_below(image, described)]
         if place is None:
             problems.report(image, "the name tells no frame number", f"Move it out of the folder, or {REMEDY}")
             continue
         frame = Frame(image, place.number, str(image))
-        labelled += _add_labels(frame, lines, problems)
+        labelled += add_labels(frame, lines, problems)
         recordings.setdefault(place.key, []).append(frame)
-    lines.check_units(described.path, problems)
+    lines.check(described.path, problems)
+    warn_without_image(images, _folders(described, split), lines.num_classes, described.path)
     if recordings and not labelled:
         first = next(iter(recordings.values()))[0].path
         problems.report(
@@ -207,6 +206,12 @@ def _images(described: Description, split: str, problems: Problems | None) -> li
     return list(found)
 
 
+def _folders(described: Description, split: str) -> list[Path]:
+    """Those of a split that are named as a whole."""
+    found = [_resolve(entry, described.bases, described) for entry in described.splits[split]]
+    return [place for place in found if place is not None and place.is_dir()]
+
+
 def _candidates(entry: str, bases: tuple[Path, ...]) -> list[Path]:
     entry = entry.strip().replace("\\", "/")
     places = [base / entry for base in bases]
@@ -268,84 +273,3 @@ def _below(image: Path, described: Description) -> str:
     """The path of an image from where the paths of the set start, as its recording is named by it."""
     base = next((base for base in described.bases if image.is_relative_to(base)), None)
     return (image if base is None else image.relative_to(base)).as_posix()
-
-
-# -- labels ------------------------------------------------------------------------------------------------------------
-
-
-def label_file(image: Path) -> Path:
-    """Where the boxes of an image are: the last ``/images/`` of its path swapped for ``/labels/``, suffix ``.txt``."""
-    before, found, after = image.as_posix().rpartition("/images/")
-    return Path(f"{before}/labels/{after}" if found else image).with_suffix(".txt")
-
-
-@dataclass
-class _Lines:
-    """What the lines of all label files say, and those whose box is beyond 0..1, which are judged together."""
-
-    num_classes: int
-    boxes: int = 0
-    beyond: list[tuple[str, str]] = field(default_factory=list)
-
-    def check_units(self, where: Path, problems: Problems) -> None:
-        """Reports boxes beyond 0..1.
-
-        Raises:
-            DataError: if most are, at the first of a few (policy ``"error"``).
-        """
-        if len(self.beyond) > max(2, self.boxes // 2):
-            raise DataError(
-                f"{where}: {len(self.beyond)} of {self.boxes} boxes are beyond 0..1, such as {self.beyond[0][1]} at "
-                f"{self.beyond[0][0]}. They seem to be px, and fractions of width and height are meant. Divide them, "
-                "or write them as a table of px (dataset=video_csv)"
-            )
-        for line, box in self.beyond:
-            fault = f"box {box} is not within 0..1; expected fractions of width and height"
-            problems.report(line, fault, "Correct or delete the line")
-
-
-def _add_labels(frame: Frame, all_lines: _Lines, problems: Problems) -> bool:
-    """Adds the boxes of a frame, as fractions; False if there is no label file."""
-    path = label_file(frame.path)
-    try:
-        lines = read_text(path, MOST_LABELS, errors="replace").splitlines()
-    except FileNotFoundError:
-        return False
-    except DataError as error:
-        problems.report(path, f"cannot be used ({error})", "Copy it again")
-        return False
-    for at, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        parsed = _parse(line.split(), all_lines.num_classes)
-        if isinstance(parsed, str):
-            problems.report(f"{path}:{at}", parsed, "Correct or delete the line")
-            continue
-        values, label = parsed
-        all_lines.boxes += 1
-        if not all(-SLACK <= value <= 1 + SLACK for value in values):
-            all_lines.beyond.append((f"{path}:{at}", shown(" ".join(line.split()[1:]))[1:-1]))
-            continue
-        frame.boxes.append(_corners(values))
-        frame.labels.append(label)
-        frame.sources.append(f"{path}:{at}")
-    return True
-
-
-def _parse(tokens: list[str], num_classes: int) -> tuple[list[float], int] | str:
-    """The values after the class, a box or a polygon, and the class; or what is wrong."""
-    label = common.whole(tokens[0])
-    values = [value for token in tokens[1:] if (value := common.number(token)) is not None]
-    polygon = len(values) >= 6 and len(values) % 2 == 0
-    if label is None or len(values) != len(tokens) - 1 or not (len(values) == 4 or polygon):
-        return f"expected class xc yc w h (or class and a polygon), came {shown(' '.join(tokens))}"
-    if not 0 <= label < num_classes:
-        return f"class is {label}; allowed are 0 to {num_classes - 1}"
-    return values, label
-
-
-def _corners(values: list[float]) -> list[float]:
-    if len(values) == 4:
-        x, y, width, height = values
-        return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
-    return [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]

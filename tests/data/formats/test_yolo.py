@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,10 @@ def test_a_recording_on_both_sides_is_named_by_side(root: Path) -> None:
         ("0 40 20 8 8", r"box 40 20 8 8 is not within 0\.\.1; expected fractions"),
         ("0 0.99 0.5 0.1 0.1", r"9\.txt:2: box .* reaches outside the 80x40 image"),
         ("0 0.5 0.5 0 0.1", r"has no area"),
+        ("0 0.5 0.5 -0.1 0.1", r"9\.txt:2: the width of box 0\.5 0\.5 -0\.1 0\.1 is -0\.1"),
+        ("0 0.5 0.5 0.1 -2", r"9\.txt:2: the height of box .* is -2"),
+        ("0 0.5 1.02 0.1 0.1", r"9\.txt:2: box .* is not within 0\.\.1; .*\(yc is 1\.02\)"),
+        ("0 .5 .5 .6 .5 .6 1.3", r"not within 0\.\.1; .*\(y is 1\.3\)"),
     ],
 )
 def test_bad_lines_stop_or_are_left_out(root: Path, line: str, message: str) -> None:
@@ -171,3 +176,98 @@ def test_bad_descriptions(root: Path, text: str, error: type[Exception], message
 def test_no_description(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"read\.data=FILE.*data\.yaml, .*dataset\.yml\. data/README"):
         yolo.read(tmp_path, "train")
+
+
+# -- all boxes together ------------------------------------------------------------------------------------------------
+
+
+def one_each(root: Path, *lines: str) -> Path:
+    for at, line in enumerate(lines):
+        frame(root, f"train/a/{at}.png", 9, line)
+    describe(root, val="images/train")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("lines", "example"),
+    [
+        (["0 .9 .9 .95 .95"] * 4, "0.9 0.9 0.95 0.95"),
+        ([f"0 .{n} .5 .{n}5 .55" for n in range(1, 9)], r"0\.[78] 0\.5"),
+        (["1 .1 .2 .2 .3", "0 .45 .45 .55 .55", "0 .8 .1 .9 .2"], "0.8 0.1 0.9 0.2"),
+    ],
+)
+@pytest.mark.parametrize("policy", ["error", "skip"])
+def test_corners_where_centres_are_meant(tmp_path: Path, lines: list[str], example: str, policy: Any) -> None:
+    with pytest.raises(DataError, match=rf"data\.yaml: .* corners x1 y1 x2 y2, such as {example}.*Write"):
+        yolo.read(one_each(tmp_path, *lines), "train", problems=Problems(policy))
+
+
+def test_corners_that_could_be_centres(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = one_each(tmp_path, *["0 .45 .45 .55 .55"] * 4)
+    with pytest.raises(DataError, match=r"data\.yaml: .*corners.* take up 30% of the image.*on_bad_frame=skip goes on"):
+        yolo.read(root, "train")
+    with caplog.at_level(logging.WARNING):
+        (sequence,) = yolo.read(root, "train", problems=Problems("skip"))
+    assert "the boxes seem to be corners" in caplog.text
+    np.testing.assert_allclose(sequence.boxes[0], [[14, 7, 58, 29]], atol=1e-4)  # (.45 -+ .55 / 2) of 80 and of 40
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["0 .5 .5 1 1"] * 4,  # whole frames
+        ["0 .2 .2 .25 .25", "0 .5 .5 .1 .1", "0 .3 .3 .35 .35"],  # one is smaller than its centre is far
+        ["0 .05 .05 .06 .06"] * 3,  # small and in the corner
+        ["0 .4 .4 .5 .5"] * 2,  # two may be large
+        ["0 .4 .4 .9 .4 .9 .9"] * 3,  # polygons
+    ],
+)
+def test_large_boxes_are_no_corners(tmp_path: Path, lines: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    (sequence,) = yolo.read(one_each(tmp_path, *lines), "train")
+    assert all(len(boxes) == 1 for boxes in sequence.boxes)
+    assert "corners" not in caplog.text
+
+
+@pytest.mark.parametrize("line", ["0 .5 .5 -.1 .1", "0 1.02 .5 .1 .1", "0 .5 .5 1.4 .1"])
+def test_what_is_no_px_is_not_called_so(tmp_path: Path, line: str) -> None:
+    with pytest.raises(DataError, match=r"0\.txt:1: .*(is -0\.1|is 1\.02|is 1\.4)") as raised:
+        yolo.read(one_each(tmp_path, *[line] * 8), "train")
+    assert "seem to be" not in str(raised.value)
+
+
+def test_labels_without_an_image_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (root / "labels/train/a/classes.txt").write_text("drone\nbird\n")
+    (root / "labels/train/a/12.txt").write_text("")
+    yolo.read(root, "train")
+    assert "have no image" not in caplog.text
+    (root / "images/train/a/10.png").unlink()
+    (root / "labels/train/c").mkdir()
+    (root / "labels/train/c/1.txt").write_text("0 .5 .5 .1 .1\n0 .2 .2 .1 .1\n1 .4 .4 .1 .1\n")
+    yolo.read(root, "train")
+    told = f"2 label files with 5 boxes have no image, such as {root / 'labels/train/a/10.txt'}"
+    assert caplog.text.count("have no image") == 1 and told in caplog.text
+    caplog.clear()
+    # An image that is of no side is no missing one.
+    (root / "train.txt").write_text("images/train/a/9.png\n")
+    frame(root, "train/a/10.png", 100)
+    describe(root, "train.txt")
+    yolo.read(root, "train")
+    assert "have no image" not in caplog.text
+    (root / "images/train/a/10.png").unlink()
+    yolo.read(root, "train")
+    assert "1 label files with 2 boxes have no image" in caplog.text
+
+
+def test_labels_beside_the_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for at in range(3):
+        path = tmp_path / f"frames/{at}.png"
+        path.parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(path), np.full((40, 80), at, np.uint8))
+        path.with_suffix(".txt").write_text("0 .5 .5 .1 .1\n")
+    (tmp_path / "frames/train.txt").write_text("frames/0.png\n")
+    describe(tmp_path, "frames", "frames")
+    (sequence,) = yolo.read(tmp_path, "train")
+    assert len(sequence) == 3 and "have no image" not in caplog.text
+    (tmp_path / "frames/1.png").unlink()
+    yolo.read(tmp_path, "train")
+    assert "1 label files with 1 boxes have no image" in caplog.text
