@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from tdcnet.boxes import STRIDE, cell_grid, corners, decode
-from tdcnet.losses import DetectionLoss
+from tdcnet.losses import DetectionLoss, SimOTA, SoftCentrePrior, in_box_or_cell
 from tests.plain import simota
 
 KINDS = ("one", "several", "crowded", "large", "sure", "empty", "mixed", "tied")
@@ -64,19 +64,29 @@ def plainly(raw, targets):
     return images
 
 
+RULES = {
+    "published": (simota.PUBLISHED, SimOTA()),
+    "own cell": (simota.Rules(own_cell=STRIDE), SimOTA(inside=in_box_or_cell)),
+    "prior": (simota.Rules(prior=True), SimOTA(prior=SoftCentrePrior())),
+    "both": (simota.Rules(STRIDE, True), SimOTA(inside=in_box_or_cell, prior=SoftCentrePrior())),
+}
+
+
+@pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize("classes", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
-def test_loss_is_the_plain_one(kind, classes):
+def test_loss_is_the_plain_one(kind, classes, rules):
     """Which cells answer for which boxes decides all three parts."""
-    for seed in range(6):
+    plain, assign = RULES[rules]
+    for seed in range(6 if rules == "published" else 3):
         raw, targets = draw(kind, seed, classes)
         images = plainly(raw, targets)
-        losses = DetectionLoss(classes)(raw, targets)
-        matched = sum(len(simota.assign(cells, truths, STRIDE)) for cells, truths in images)
+        losses = DetectionLoss(classes, assign)(raw, targets)
+        matched = sum(len(simota.assign(cells, truths, STRIDE, plain)) for cells, truths in images)
         assert losses["matched"] == max(1, matched), (kind, seed)
-        expected = torch.tensor(simota.loss(images, STRIDE))
+        expected = torch.tensor(simota.loss(images, STRIDE, plain))
         found = torch.stack([losses[f"loss_{part}"] for part in ("box", "objectness", "class")])
-        assert_close(found, expected, rtol=2e-4, atol=2e-4, msg=lambda text: f"{kind}, seed {seed}: {text}")
+        assert_close(found, expected, rtol=2e-4, atol=2e-4)
 
 
 def test_the_cases_reach_what_they_are_for():
@@ -84,9 +94,7 @@ def test_the_cases_reach_what_they_are_for():
     for kind in KINDS:
         for seed in range(6):
             for cells, truths in plainly(*draw(kind, seed, 1)):
-                sums = [
-                    sum(sorted((simota.iou(t.box, c.box) for c in cells), reverse=True)[:10]) for t in truths
-                ]
+                sums = [sum(sorted((simota.iou(t.box, c.box) for c in cells), reverse=True)[:10]) for t in truths]
                 counts[kind].append((len(simota.assign(cells, truths, STRIDE)), max(sums, default=0)))
     assert max(total for _, total in counts["sure"]) > 9, "ten cells of one box"
     assert any(n == 0 for n, _ in counts["empty"])
