@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tdcnet.data.clips import as_float
 from tdcnet.data.transforms import undo_letterbox
@@ -48,6 +49,7 @@ class DetectionModule(pl.LightningModule):
 
     Args:
         model: ``model(aligned, frames) -> raw output``.
+        loss: makes the loss from the number of classes.
         optimizer: makes the optimiser from parameter groups and ``lr``.
         metrics: collects detections and gives figures.
         lr: learning rate, for ``reference_batch`` samples if that is given.
@@ -77,6 +79,7 @@ class DetectionModule(pl.LightningModule):
     def __init__(
         self,
         model: Detector,
+        loss: Callable[[int], nn.Module] = DetectionLoss,
         optimizer: MakeOptimizer = torch.optim.AdamW,
         metrics: DetectionMetrics | None = None,
         lr: float = 1e-3,
@@ -102,7 +105,7 @@ class DetectionModule(pl.LightningModule):
             if value is not None:
                 number(f"module.{name}", value, 0, above=True)
         self.model: Detector = model
-        self.loss = DetectionLoss(model.num_classes)
+        self.loss = loss(model.num_classes)
         self.metrics = metrics or DetectionMetrics()
         self.collected: FrameCollector | None = None
         self.make_optimizer, self.lr, self.reference_batch = optimizer, lr, reference_batch

@@ -1,5 +1,22 @@
-"""What is minimised; pure torch."""
+"""What is minimised; pure torch. A loss is put together from parts, each in a file of its own."""
 
+from tdcnet.losses.box_terms import NWD, WeightedSum, giou, squared_iou
+from tdcnet.losses.centre_prior import SoftCentrePrior
+from tdcnet.losses.class_targets import hard, overlap
 from tdcnet.losses.detection import DetectionLoss
+from tdcnet.losses.inside import in_box, in_box_or_cell
+from tdcnet.losses.simota import SimOTA
 
-__all__ = ["DetectionLoss"]
+__all__ = [
+    "NWD",
+    "DetectionLoss",
+    "SimOTA",
+    "SoftCentrePrior",
+    "WeightedSum",
+    "giou",
+    "hard",
+    "in_box",
+    "in_box_or_cell",
+    "overlap",
+    "squared_iou",
+]

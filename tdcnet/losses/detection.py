@@ -1,4 +1,4 @@
-"""YOLOX's detection loss."""
+"""The detection loss: YOLOX's unless other parts are given."""
 
 from __future__ import annotations
 
@@ -8,20 +8,38 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from tdcnet.boxes import STRIDE, cell_grid, decode
-from tdcnet.losses.assignment import assign
+from tdcnet.losses.box_terms import BoxTerm, squared_iou
+from tdcnet.losses.class_targets import ClassTarget, overlap
+from tdcnet.losses.simota import SimOTA
 
 
 class DetectionLoss(nn.Module):
     """``(5 * sum(1 - IoU^2) + sum BCE(objectness) + sum BCE(class, one-hot * IoU)) / max(1, matched cells)``.
 
-    Sums run over the batch; matched cells come from SimOTA (:mod:`tdcnet.losses.assignment`). Computed in float32.
+    Sums run over the batch; matched cells come from SimOTA (:mod:`tdcnet.losses.simota`). Computed in float32.
+
+    Args:
+        num_classes: that the network tells apart.
+        assign: which cells answer for which boxes; SimOTA as published if None.
+        box_term: of a prediction and its box; ``1 - IoU^2`` as published.
+        class_target: what takes IoU's place in the class's target.
+        box_weight: of the box's term, 5 as published.
 
     Source: YOLOX (arXiv 2107.08430), as in the released code of TDCNet.
     """
 
-    def __init__(self, num_classes: int = 1, box_weight: float = 5.0) -> None:
+    def __init__(
+        self,
+        num_classes: int = 1,
+        assign: SimOTA | None = None,
+        box_term: BoxTerm = squared_iou,
+        class_target: ClassTarget = overlap,
+        box_weight: float = 5.0,
+    ) -> None:
         super().__init__()
         self.num_classes, self.box_weight = num_classes, box_weight
+        self.assign = assign or SimOTA()
+        self.box_term, self.class_target = box_term, class_target
 
     def forward(self, raw: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Losses of a batch.
@@ -41,15 +59,15 @@ class DetectionLoss(nn.Module):
         boxes, objectness, classes = decode(raw)
         truth, labels, valid = _pad(targets, raw.device)
         centres = (cell_grid(raw.shape[-2], raw.shape[-1], raw.device) + 0.5) * STRIDE
-        found = assign(boxes, objectness, classes, truth, labels, valid, centres, STRIDE)
+        found = self.assign(boxes, objectness, classes, truth, labels, valid, centres, STRIDE)
 
         image, cell = torch.nonzero(found.matched, as_tuple=True)
         which = found.box[image, cell]
-        iou = _iou(boxes[image, cell], truth[image, which])
-        quality = F.one_hot(labels[image, which], self.num_classes) * found.iou[image, cell, None]
-        box = (1 - iou**2).sum()
+        quality = self.class_target(found.similarity[image, cell])[:, None]
+        target = F.one_hot(labels[image, which], self.num_classes) * quality
+        box = self.box_term(boxes[image, cell], truth[image, which]).sum()
         obj = F.binary_cross_entropy_with_logits(objectness, found.matched.float(), reduction="sum")
-        cls = F.binary_cross_entropy_with_logits(classes[image, cell], quality, reduction="sum")
+        cls = F.binary_cross_entropy_with_logits(classes[image, cell], target, reduction="sum")
         matched = found.matched.sum().clamp(min=1)
         parts = {"loss_box": self.box_weight * box, "loss_objectness": obj, "loss_class": cls}
         parts = {name: part / matched for name, part in parts.items()}
@@ -71,11 +89,3 @@ def _pad(targets: list[dict[str, Tensor]], device: torch.device) -> tuple[Tensor
     valid = torch.arange(labels.shape[1], device=device) < counts[:, None]
     centre, size = (xyxy[..., :2] + xyxy[..., 2:]) / 2, xyxy[..., 2:] - xyxy[..., :2]
     return torch.cat((centre, size), dim=-1), labels, valid
-
-
-def _iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of boxes ``cx, cy, w, h``, pair by pair: [M, 4], [M, 4] -> [M]."""
-    upper = torch.minimum(a[:, :2] + a[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2)
-    lower = torch.maximum(a[:, :2] - a[:, 2:] / 2, b[:, :2] - b[:, 2:] / 2)
-    inter = (upper - lower).prod(1) * (lower < upper).all(1)
-    return inter / (a[:, 2:].prod(1) + b[:, 2:].prod(1) - inter + 1e-16)
