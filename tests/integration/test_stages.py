@@ -384,3 +384,21 @@ def test_baselines_are_runs_of_their_own(configure, tmp_path):
     assert {name.split(".")[0] for name in state} == {"backbone_2d", "neck", "head"}
     with pytest.raises(ValueError, match="holds a run with other options"):
         baselines("seed=2")
+
+
+def test_starts_draw_anew_and_are_taken_up_again(configure, tmp_path, capsys):
+    """Same data, other weights and order; a start that is done is not trained again."""
+    output = tmp_path / "run"
+    given = ("stage=starts", "stage.seeds=2", "stage.steps=2", "stage.least=0", "model/fusion=only_2d")
+    figures, result = stages.run(*configure(*given))
+    assert figures["passed"] == 1 and "2 of 2 starts end with Pd@0.1 of 0 or more" in capsys.readouterr().out
+    one, other = (read_weights(output / name / "checkpoints" / "last.ckpt").state for name in ("seed0", "seed1"))
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+    assert (output / "starts.png").is_file() and len(result["starts"]) == 2
+    frames = [(output / name / "ground_truth.json").read_bytes() for name in ("seed0", "seed1")]
+    assert frames[0] == frames[1]
+    before = (output / "seed0" / "report.html").stat().st_mtime_ns
+    stages.run(*configure(*given))
+    assert (output / "seed0" / "report.html").stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match=r"stage\.seeds is 0; expected a number of starts from 1"):
+        stages.run(*configure("stage=starts", "stage.seeds=0"))
