@@ -165,7 +165,7 @@ def test_an_interrupted_install_is_taken_up_again(tmp_path):
     (tmp_path / "online").touch()
     again = make(*arguments)
     assert again.returncode == 0, again.stderr
-    assert "about 5 GB" in again.stdout
+    assert "about 7 GB" in again.stdout
     assert (venv / ".installed").exists()
     assert make(*arguments).returncode == 0
     assert log.read_text().split() == ["pip", "pip"]

@@ -36,7 +36,7 @@ _RUNS = re.compile("[0-9]+|[^0-9]+")
 _EPOCH = re.compile(r"[12]\d{9}(?:\d{3}|\d{6}|\d{9})?", re.ASCII)
 # Numbers that say what a file is, not which frame.
 _MEDIA = re.compile(
-    r"(?:\d+x\d+|\d+(?:p|fps|hz|bits?|um|nm|mm|px|k)|mp\d|m\dv|h26\d|3gp|\dch|v\d+|jp2)(?![^\W_])", re.IGNORECASE
+    r"(?:\d+x\d+|\d+(?:p|fps|hz|bits?|um|nm|mm|px|k)|mp\d|m\dv|h26\d|3gp|\dch|v\d{1,2}|jp2)(?![^\W_])", re.IGNORECASE
 )
 _FRAME_WORDS = frozenset(
     ("f", "fr", "frm", "frame", "frames", "framenumber", "img", "image", "images", "im", "t", "idx", "index", "pic")
@@ -213,6 +213,9 @@ def _form(parts: list[Part]) -> tuple[str, ...]:
     return tuple(p.kind if p.kind != "text" else (p.text if not p.text[:1].isalnum() else "a") for p in parts)
 
 
+LONG, SHORT = 20, 8
+"""Frames: a run that is surely one of time, and one too short for a recording if the other is that long."""
+
 # -- the number --------------------------------------------------------------------------------------------------------
 
 
@@ -225,12 +228,24 @@ def _read_alike(names: list[list[Part]]) -> list[Read | None]:
         if names[0][at].kind == "time" and _counts(names, at):
             return _read_alike([_counter_apart(parts, at) for parts in names])
     values = {at: [_value(parts[at]) for parts in names] for at in candidates}
+    all_rests = {}
+    for at in candidates:
+        left_out = _companions(names, candidates, at, values)
+        all_rests[at] = [
+            "".join("" if i == at or i in left_out else p.text for i, p in enumerate(parts)) for parts in names
+        ]
+    runs = {at: _usual_run(rests) for at, rests in all_rests.items()}
     scored = []
     for rank, at in enumerate(candidates):
-        left_out = _companions(names, candidates, at, values)
-        rests = ["".join("" if i == at or i in left_out else p.text for i, p in enumerate(parts)) for parts in names]
-        scored.append((_score(names, at, values[at], rests) + (rank == len(candidates) - 1), rank, at, rests))
-    _, _, best, rests = max(scored)
+        last = rank == len(candidates) - 1
+        others = max((run for other, run in runs.items() if other != at), default=0)
+        score = _score(names, at, values[at], all_rests[at], longest=last and runs[at] >= max(LONG, 2 * others)) + last
+        scored.append((score + 2 * (SHORT >= others > 0 and runs[at] >= max(LONG, 5 * others)), rank, at))
+    best = max(scored)[2]
+    rests = all_rests[best]
+    varying = [at for at in candidates if at != best and len(set(values[at])) > 1]
+    if _are_measured(names, varying, best, values[best], rests):
+        rests = ["".join(p.text for i, p in enumerate(parts) if i != best and i not in varying) for parts in names]
     is_time = _is_time(names, best)
     return [Read(rest, value, is_time) for rest, value in zip(rests, values[best], strict=True)]
 
@@ -299,8 +314,35 @@ def _unit(names: list[list[Part]], at: int) -> float:
     return 1.0 if part.kind == "time" else 10.0 ** (len(part.text) - 16)
 
 
-def _score(names: list[list[Part]], at: int, values: list[int], rests: list[str]) -> float:
-    """How much a column looks like the number of the frame; the last one gets a point more."""
+def _are_measured(names: list[list[Part]], columns: list[int], at: int, values: list[int], rests: list[str]) -> bool:
+    """Whether numbers that change from frame to frame, such as a temperature or a score, are taken for recordings: all
+    frames together run by one, those of each alone do not, nor by any other step."""
+    if len(set(rests)) < 2 or len(set(values)) < len(values) or _is_time(names, at):
+        return False
+    if any(_word_before(names[0], other).rstrip("0123456789") in _RECORDING_WORDS for other in columns):
+        return False
+    groups: dict[str, list[int]] = {}
+    for rest, value in zip(rests, values, strict=True):
+        groups.setdefault(rest, []).append(value)
+    together = [b - a for a, b in pairwise(sorted(values))]
+    alone = [b - a for group in groups.values() for a, b in pairwise(sorted(group))]
+    usual = max(Counter(alone).values(), default=0)
+    return sum(step == 1 for step in together) >= 0.9 * len(together) and usual < 0.5 * len(alone)
+
+
+def _usual_run(rests: list[str]) -> int:
+    """Frames of a recording, the middle one, if what names share but for a column is one."""
+    sizes = sorted(Counter(rests).values())
+    return sizes[len(sizes) // 2]
+
+
+def _score(names: list[list[Part]], at: int, values: list[int], rests: list[str], longest: bool) -> float:
+    """How much a column looks like the number of the frame; the last one gets a point more, and one that runs long
+    where all others are too short for recordings two.
+
+    Args:
+        longest: it is the last and runs by far the longest: ``uav1_seq_0000`` counts frames, whatever it says.
+    """
     groups: dict[str, list[int]] = {}
     for rest, value in zip(rests, values, strict=True):
         groups.setdefault(rest, []).append(value)
@@ -314,7 +356,7 @@ def _score(names: list[list[Part]], at: int, values: list[int], rests: list[str]
     regular = even / len(steps) if steps else 0.0
     words = Counter(_word_before(parts, at) for parts in names)
     word = words.most_common(1)[0][0]
-    meaning = 3.0 if word in _FRAME_WORDS else -2.0 if word in _RECORDING_WORDS else 0.0
+    meaning = 3.0 if word in _FRAME_WORDS else -2.0 if word in _RECORDING_WORDS and not longest else 0.0
     padded = 0.5 if all(len(parts[at].text) >= 3 for parts in names) else 0.0
     return meaning + regular + padded - 4 * lone - 4 * repeated
 

@@ -77,6 +77,38 @@ def test_frames_of_a_recording_are_found_in_order(scheme: str, recordings: int, 
     assert len({place.key for place in first.values() if place is not None}) == recordings
 
 
+LONG = {
+    "camera, then sequence": lambda r, t: f"uav{r}_seq_{t:04d}.png",
+    "drone, then clip": lambda r, t: f"drone{r}_clip_{t:05d}.png",
+    "site, then camera": lambda r, t: f"site{r}-cam-{t:06d}.png",
+    "number, then video": lambda r, t: f"{r}_video_{t:05d}.png",
+    "padded, then recording": lambda r, t: f"V_DRONE_{r:03d}_rec_{t:04d}.png",
+    "without zeros, then track": lambda r, t: f"exp{r}_track_{t}.png",
+    "frame, then camera without a word": lambda r, t: f"{t:04d}_{r}.png",
+    "frame, then copy": lambda r, t: f"{t:04d}_aug{r}.png",
+    "a temperature": lambda r, t: f"rec{r}x_{t:04d}_{20 + (7 * t * t + t // 3) % 11}C.png" if r == 0 else "",
+    "a letter that is no version": lambda r, t: f"v{t:05d}.png" if r == 0 else "",
+}
+
+
+@pytest.mark.parametrize("scheme", LONG)
+@pytest.mark.parametrize(("recordings", "frames"), [(1, 60), (2, 30), (8, 100)])
+def test_what_runs_long_is_the_frame_whatever_word_stands_before_it(scheme, recordings, frames) -> None:
+    wanted = {(r, t): LONG[scheme](r, t) for r in range(recordings) for t in range(frames) if LONG[scheme](r, t)}
+    found = names.places(wanted.values())
+    keys = {r: found[wanted[r, 0]].key for r, t in wanted if t == 0}
+    assert len(set(keys.values())) == len(keys)
+    for (r, t), name in wanted.items():
+        assert (found[name].key, found[name].number) == (keys[r], t), name
+
+
+def test_short_recordings_keep_the_number_of_theirs() -> None:
+    """Two hundred videos of eight frames: the word says which number is which."""
+    for form in ("video_{r:04d}_{t:02d}.png", "seq_{r:04d}_frame_{t:05d}.png", "clip{r}_{t}.png"):
+        found = names.places(form.format(r=r, t=t) for r in range(200) for t in range(8))
+        assert len({place.key for place in found.values()}) == 200, form
+
+
 @pytest.mark.parametrize("scheme", ["roboflow", "label studio", "flir", "time of day", "milliseconds", "brackets"])
 def test_a_gap_leaves_numbers_out(scheme: str) -> None:
     found = names.places(SCHEMES[scheme](1, t) for t in range(20) if t not in (7, 8, 9))
