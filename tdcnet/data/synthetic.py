@@ -393,8 +393,8 @@ def _is_complete(root: Path, recipe: dict[str, Any], overwrite: bool) -> bool:
     if not marker.is_file():
         raise DataError(
             f"{root}: expected a synthetic data set, an empty folder or nothing, but it holds files and no {MARKER}. "
-            "Give another folder, or if these are data of your own, their layout beside it: dataset=yolo, coco, ..; data "
-            "that was not made here is never overwritten"
+            "Give another folder, or if these are data of your own, their layout beside it: dataset=yolo, coco, ..; "
+            "data that was not made here is never overwritten"
         )
     try:
         found = read_json(marker, 1 << 20)
