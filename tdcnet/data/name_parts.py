@@ -235,12 +235,16 @@ def _read_alike(names: list[list[Part]]) -> list[Read | None]:
             "".join("" if i == at or i in left_out else p.text for i, p in enumerate(parts)) for parts in names
         ]
     runs = {at: _usual_run(rests) for at, rests in all_rests.items()}
+    digits = [min(len(parts[at].text) for parts in names) for at in candidates]
+    widest = digits[-1] > max([2, *digits[:-1]])  # the last one
     scored = []
     for rank, at in enumerate(candidates):
         last = rank == len(candidates) - 1
         others = max((run for other, run in runs.items() if other != at), default=0)
-        score = _score(names, at, values[at], all_rests[at], longest=last and runs[at] >= max(LONG, 2 * others)) + last
-        scored.append((score + 2 * (SHORT >= others > 0 and runs[at] >= max(LONG, 5 * others)), rank, at))
+        longest = last and (widest or runs[at] >= max(LONG, 2 * others))
+        score = _score(names, at, values[at], all_rests[at], longest) + last
+        alone = SHORT >= others > 0 and runs[at] >= max(LONG, 5 * others) and (last or not widest)
+        scored.append((score + 2 * alone, rank, at))
     best = max(scored)[2]
     rests = all_rests[best]
     varying = [at for at in candidates if at != best and len(set(values[at])) > 1]
@@ -341,7 +345,8 @@ def _score(names: list[list[Part]], at: int, values: list[int], rests: list[str]
     where all others are too short for recordings two.
 
     Args:
-        longest: it is the last and runs by far the longest: ``uav1_seq_0000`` counts frames, whatever it says.
+        longest: it is the last, and runs by far the longest or has the most digits: ``uav1_seq_0000`` counts frames,
+            whatever it says.
     """
     groups: dict[str, list[int]] = {}
     for rest, value in zip(rests, values, strict=True):

@@ -102,6 +102,16 @@ def test_what_runs_long_is_the_frame_whatever_word_stands_before_it(scheme, reco
         assert (found[name].key, found[name].number) == (keys[r], t), name
 
 
+@pytest.mark.parametrize(("recordings", "frames"), [(8, 20), (16, 12), (12, 12), (30, 12), (50, 6)])
+def test_what_has_the_most_digits_is_the_frame_in_short_recordings(recordings, frames) -> None:
+    for form in ("uav{r}_seq_{t:04d}", "ds{r}_video_{t:05d}", "site{r}-cam-{t:06d}", "V_DRONE_{r:03d}_rec_{t:04d}"):
+        wanted = {(r, t): form.format(r=r, t=t) + ".png" for r in range(recordings) for t in range(frames)}
+        found = names.places(wanted.values())
+        for (r, t), name in wanted.items():
+            assert (found[name].key, found[name].number) == (found[wanted[r, 0]].key, t), name
+        assert len({place.key for place in found.values()}) == recordings, form
+
+
 def test_short_recordings_keep_the_number_of_theirs() -> None:
     """Two hundred videos of eight frames: the word says which number is which."""
     for form in ("video_{r:04d}_{t:02d}.png", "seq_{r:04d}_frame_{t:05d}.png", "clip{r}_{t}.png"):
