@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +134,17 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         self._kept: dict[tuple[Sequence, int], Image] = {}
         counts = [len(sequence.indices) for sequence in self.sequences]
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of which frames of which recordings these are and of their boxes, wherever they lie."""
+        digest = hashlib.sha256()
+        for sequence in self.sequences:
+            digest.update(sequence.name.encode(errors="surrogateescape") + b"\0" + sequence.indices.tobytes())
+            for at in sequence.indices:
+                digest.update(np.int64(len(sequence.labels[at])).tobytes() + sequence.boxes[at].tobytes())
+                digest.update(sequence.labels[at].tobytes())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return int(self.starts[-1])
