@@ -6,9 +6,14 @@ import torch
 from torch import Tensor
 
 STRIDE = 8
-"""Pixels of the input per cell of the output."""
+"""Pixels of the input per cell of the output, as published."""
 MAX_LOG_SIZE = 10.0
 """Bound on the raw size before exp: e^10 strides is beyond any image, and stays finite in half precision's range."""
+
+
+def stride_of(clips: Tensor, raw: Tensor) -> int:
+    """Pixels per cell: of clips [..., H, W] and the head's raw output [B, C, h, w] for them."""
+    return clips.shape[-1] // raw.shape[-1]
 
 
 def cell_grid(height: int, width: int, device: torch.device) -> Tensor:
@@ -22,6 +27,7 @@ def decode(raw: Tensor, stride: int = STRIDE) -> tuple[Tensor, Tensor, Tensor]:
 
     Args:
         raw: head output [B, 5 + classes, h, w].
+        stride: px of the input per cell, see :func:`stride_of`.
 
     Returns:
         boxes [B, h*w, 4] as centre x, centre y, width, height in px of the input;

@@ -25,8 +25,7 @@ from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.weights import load_detector
 from tdcnet.metrics.matching import Floats
 from tdcnet.metrics.outcomes import Outcomes, average_precision, draws, pd_at, percentiles
-from tdcnet.models import Detector
-from tdcnet.models.detector import MULTIPLE
+from tdcnet.models.clip_detector import MULTIPLE, ClipDetector
 from tdcnet.report.exchange import read_ground_truth, read_predictions
 from tdcnet.run_folder import read_run
 
@@ -117,7 +116,7 @@ def add_costs(entries: Sequence[Entry], rounds: int = 7) -> None:
     Args:
         rounds: timed ones, after one that warms up; 0 for no times.
     """
-    timed: list[tuple[Entry, Detector, torch.Tensor, list[float]]] = []
+    timed: list[tuple[Entry, ClipDetector, torch.Tensor, list[float]]] = []
     for entry in entries:
         run = read_run(entry.folders[0])
         own = entry.folders[0] / "checkpoints" / "best.ckpt"

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop
 
+from tdcnet.models.clip_detector import ClipDetector
 from tdcnet.models.detector import STREAMS, Detector
 
 OTHER = "other"
@@ -54,15 +55,18 @@ class Cost:
         return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
-def parts_of(model: Detector) -> list[str]:
+def parts_of(model: ClipDetector) -> list[str]:
     """A detector's parts as names of sub-modules, those without parameters left out.
 
-    Backbones with their stems, scales of the fusion, attention where it stands, neck and head.
+    Backbones with their stems, scales of TDCNet's fusion, attention where it stands, neck and head.
     """
-    scales = len(getattr(model.fusion, "scales", ()))
-    names = [*(f"backbone_{stream}" for stream in STREAMS), *(f"fusion.scales.{i}" for i in range(scales))]
+    if isinstance(model, Detector):
+        scales = len(getattr(model.fusion, "scales", ()))
+        names = [*(f"backbone_{stream}" for stream in STREAMS), *(f"fusion.scales.{i}" for i in range(scales))]
+    else:
+        names = ["motion", "backbone"]
     if "fused" in model.attention:
-        names += [f"attention.fused.{i}" for i in range(len(model.fusion.out_channels))]  # type: ignore[arg-type]
+        names += [f"attention.fused.{i}" for i in range(len(model.attention["fused"]))]  # type: ignore[arg-type]
     names += ["neck", *(["attention.neck"] if "neck" in model.attention else [])]
     return [n for n in (*names, "head") if next(model.get_submodule(n).parameters(), None) is not None]
 

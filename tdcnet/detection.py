@@ -12,12 +12,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from tdcnet.boxes import stride_of
 from tdcnet.data.clips import as_float
 from tdcnet.data.transforms import undo_letterbox
 from tdcnet.finite import NonFinite, all_finite, first_nonfinite, number
 from tdcnet.losses import DetectionLoss
 from tdcnet.metrics import DetectionMetrics, FrameCollector
-from tdcnet.models import Detector, postprocess
+from tdcnet.models import postprocess
+from tdcnet.models.clip_detector import ClipDetector
 from tdcnet.optim import (
     MakeOptimizer,
     check_same,
@@ -78,7 +80,7 @@ class DetectionModule(pl.LightningModule):
 
     def __init__(
         self,
-        model: Detector,
+        model: ClipDetector,
         loss: Callable[[int], nn.Module] = DetectionLoss,
         optimizer: MakeOptimizer = torch.optim.AdamW,
         metrics: DetectionMetrics | None = None,
@@ -104,7 +106,7 @@ class DetectionModule(pl.LightningModule):
         for name, value in (("reference_batch", reference_batch), ("max_minutes", max_minutes)):
             if value is not None:
                 number(f"module.{name}", value, 0, above=True)
-        self.model: Detector = model
+        self.model: ClipDetector = model
         self.loss = loss(model.num_classes)
         self.metrics = metrics or DetectionMetrics()
         self.collected: FrameCollector | None = None
@@ -150,7 +152,9 @@ class DetectionModule(pl.LightningModule):
         aligned, frames = self.inputs(batch)
         if len(frames) == 0:
             return []
-        found = postprocess(self(aligned, frames), self.score_threshold, self.nms_iou, self.max_detections)
+        raw = self(aligned, frames)
+        limits = self.score_threshold, self.nms_iou, self.max_detections
+        found = postprocess(raw, *limits, stride=stride_of(frames, raw))
         size = (frames.shape[-2], frames.shape[-1])
         for detections, original in zip(found, batch["original_size"].tolist(), strict=True):
             detections["boxes"] = undo_letterbox(detections["boxes"], tuple(original), size)
@@ -199,7 +203,8 @@ class DetectionModule(pl.LightningModule):
         """
         aligned, frames = self.inputs(batch)
         targets = [{"boxes": b, "labels": c} for b, c in zip(batch["boxes"], batch["labels"], strict=True)]
-        losses = self.loss(self(aligned, frames), targets)
+        raw = self(aligned, frames)
+        losses = self.loss(raw, targets, stride_of(frames, raw))
         loss: Tensor = losses["loss"]
         if not torch.isfinite(loss):
             where = ", ".join(f"{s}#{f}" for s, f in zip(batch["sequence"], batch["frame"].tolist(), strict=True))

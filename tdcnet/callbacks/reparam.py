@@ -19,7 +19,7 @@ from tdcnet.deploy.weights import PREFIX, export
 from tdcnet.detection import DetectionModule
 from tdcnet.files import replacing, write_atomically
 from tdcnet.layers.stacked_branches import StackedBranches
-from tdcnet.models import Detector
+from tdcnet.models.clip_detector import ClipDetector
 from tdcnet.shown import printable
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Reparam(pl.Callback):
         self.difference = 0.0
         self.compared = 0
         self.inputs: list[tuple[Tensor, Tensor]] = []
-        self.deployed: Detector | None = None
+        self.deployed: ClipDetector | None = None
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Folds a copy."""
@@ -126,7 +126,7 @@ Detector of small moving targets in infrared video: TDCNet (arXiv 2511.09352), r
 
 - Input: two clips `[B, {module.model.in_channels}, T, H, W]` in [0, 1], oldest frame first, T = \
 {record.num_frames or 5}, frames {record.stride or 1} apart: `aligned` (registered onto the newest) and `frames`.
-- Output: raw `[B, {5 + module.model.num_classes}, H/8, W/8]`; `tdcnet.models.postprocess` makes boxes of it.
+- Output: raw `[B, {5 + module.model.num_classes}, h, w]`; `tdcnet.models.postprocess(raw, stride=W // w)` makes boxes of it.
 - Classes: {_text(", ".join(record.classes or ("target",)))}. Parameters: {before:,} in training form, {after:,} here.
 - Largest difference to the training form: {self.difference:.2g} on {self.compared} validation clips.
 

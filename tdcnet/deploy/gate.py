@@ -27,9 +27,10 @@ from tdcnet.limits import FACTOR, bound
 from tdcnet.models import presets
 from tdcnet.shown import printable, shown
 
+NETWORKS, SIZES = ("tdcnet", "motion_2d"), ("", "_small", "_nano")
 PARTS: dict[str, Callable[..., Any]] = {
     **{f"tdcnet.models.{name}": getattr(models, name) for name in models.__all__ if name != "postprocess"},
-    **{f"tdcnet.models.presets.{name}": getattr(presets, name) for name in ("tdcnet", "tdcnet_small", "tdcnet_nano")},
+    **{f"tdcnet.models.presets.{net}{size}": getattr(presets, net + size) for net in NETWORKS for size in SIZES},
     **{f"tdcnet.layers.{name}": getattr(layers, name) for name in layers.__all__ if name[0].isupper()},
     **{f"torch.nn.{name}": getattr(nn, name) for name in ("GELU", "Identity", "LeakyReLU", "ReLU", "SiLU")},
 }

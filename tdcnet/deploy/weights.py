@@ -28,7 +28,7 @@ from tdcnet.deploy.record import Record
 from tdcnet.files import read_bytes, read_json, write_atomically
 from tdcnet.finite import first_nonfinite
 from tdcnet.limits import bound
-from tdcnet.models import Detector
+from tdcnet.models.clip_detector import ClipDetector
 from tdcnet.shown import printable
 
 PREFIX = "model."
@@ -56,7 +56,7 @@ class Weights:
         """Whether the tensors are those of a re-parameterised network."""
         return self.record.deployed
 
-    def network(self, where: object, allow: Sequence[str] = ()) -> Detector:
+    def network(self, where: object, allow: Sequence[str] = ()) -> ClipDetector:
         """The network that the file describes, with these weights.
 
         Args:
@@ -71,7 +71,7 @@ class Weights:
         held = sum(tensor.numel() for tensor in self.state.values())
         # Folding leaves a fraction; a config that asks for far more than there are weights for is not theirs.
         model = build_network(self.record.model, where, allow, most=min(MOST_PARAMETERS, 8 * held + 1_000_000))
-        loaded: Detector = load_into(model, self, where)  # type: ignore[arg-type]
+        loaded: ClipDetector = load_into(model, self, where)  # type: ignore[arg-type]
         return loaded
 
 
@@ -225,7 +225,7 @@ def _check_archive(path: Path) -> None:
         raise CheckpointError(f"{path} is damaged: the checksum of {_short(damaged)} does not match. Fetch it again")
 
 
-def load_into(model: Detector, weights: Weights, where: object) -> Detector:
+def load_into(model: ClipDetector, weights: Weights, where: object) -> ClipDetector:
     """``model`` with these weights, re-parameterised first if they are.
 
     Raises:
@@ -290,7 +290,7 @@ def add_files(folder: Path, names: Sequence[str]) -> None:
     write_record(folder, replace(record, files=digests))
 
 
-def load_detector(path: str | os.PathLike[str]) -> Detector:
+def load_detector(path: str | os.PathLike[str]) -> ClipDetector:
     """The network in an exported folder, its ``model.safetensors`` or a checkpoint, in eval mode; needs torch only.
 
     Raises:

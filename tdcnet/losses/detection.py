@@ -41,12 +41,13 @@ class DetectionLoss(nn.Module):
         self.assign = assign or SimOTA()
         self.box_term, self.class_target = box_term, class_target
 
-    def forward(self, raw: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def forward(self, raw: Tensor, targets: list[dict[str, Tensor]], stride: int = STRIDE) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
             raw: head output [B, 5 + num_classes, h, w].
             targets: per image ``{"boxes": [N, 4] xyxy px of the network's input, "labels": int64 [N]}``; N may be 0.
+            stride: px of the network's input per cell of ``raw``.
 
         Returns:
             scalars ``loss`` (with gradient) and its parts ``loss_box``, ``loss_objectness``, ``loss_class``, and
@@ -56,10 +57,10 @@ class DetectionLoss(nn.Module):
             ValueError: if the shapes or labels do not fit.
         """
         self._check(raw, targets)
-        boxes, objectness, classes = decode(raw)
+        boxes, objectness, classes = decode(raw, stride)
         truth, labels, valid = _pad(targets, raw.device)
-        centres = (cell_grid(raw.shape[-2], raw.shape[-1], raw.device) + 0.5) * STRIDE
-        found = self.assign(boxes, objectness, classes, truth, labels, valid, centres, STRIDE)
+        centres = (cell_grid(raw.shape[-2], raw.shape[-1], raw.device) + 0.5) * stride
+        found = self.assign(boxes, objectness, classes, truth, labels, valid, centres, stride)
 
         image, cell = torch.nonzero(found.matched, as_tuple=True)
         which = found.box[image, cell]

@@ -8,13 +8,14 @@ its score and a bit per threshold, and frames can be forgotten as soon as they a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.metrics.matching import Bools, Floats, Frames, Ints, candidate_pairs, first_come
-from tdcnet.metrics.rules import iou, overlap
+from tdcnet.metrics.rules import Rule, iou, overlap
 
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
 IOUS = tuple(float(t) for t in np.linspace(0.5, 0.95, 10))
@@ -79,19 +80,38 @@ def overlap_bits(frames: Frames, ious: tuple[float, ...] = IOUS) -> Bits:
     At each threshold the detections of a frame and class choose in descending order of score, the earlier first of
     equal ones; each takes the target of the largest overlap that is still free, the later one of equals.
     """
-    bits = np.zeros(len(frames.pred_scores), dtype=np.uint16)
-    counted = _best(frames)
-    bits[counted] |= COUNTED
-    chunks = list(candidate_pairs(frames, iou(min(ious)), within_class=True))
-    if not chunks:
-        return bits
-    pred, target = (np.concatenate(column) for column in list(zip(*chunks, strict=True))[:2])
+    pred, target = pairs_of(frames, iou(min(ious)))
     shared = overlap(frames.pred_boxes[pred], frames.target_boxes[target])
-    ranked = np.lexsort((-target, -shared, pred, -frames.pred_scores[pred]))
+    return hit_bits(frames.pred_scores, best_of(frames), pred, target, shared, ious)
+
+
+def pairs_of(frames: Frames, rule: Rule) -> tuple[Ints, Ints]:
+    """Detection and target of the pairs of one frame and class that may match by a rule: [P], [P]."""
+    chunks = list(candidate_pairs(frames, rule, within_class=True))
+    if not chunks:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    pred, target, _cost = (np.concatenate(column) for column in zip(*chunks, strict=True))
+    return pred, target
+
+
+def hit_bits(
+    scores: Floats, counted: Bools, pred: Ints, target: Ints, similarity: Floats, thresholds: Sequence[float]
+) -> Bits:
+    """The same of any similarity, for pairs that are known.
+
+    Args:
+        scores: [D].
+        counted: [D], whether COCO counts a detection, see :func:`best_of`.
+        pred: [P], the detection of a pair; ``target`` its target and ``similarity`` of the two.
+        thresholds: ascending; at most 15.
+    """
+    bits = np.zeros(len(scores), dtype=np.uint16)
+    bits[counted] |= COUNTED
+    ranked = np.lexsort((-target, -similarity, pred, -scores[pred]))
     ranked = ranked[counted[pred[ranked]]]
-    pred, target, shared = pred[ranked], target[ranked], shared[ranked]
-    for i, threshold in enumerate(ious):
-        enough = shared >= threshold
+    pred, target, similarity = pred[ranked], target[ranked], similarity[ranked]
+    for i, threshold in enumerate(thresholds):
+        enough = similarity >= threshold
         bits[pred[enough][first_come(pred[enough], target[enough])]] |= 1 << i
     return bits
 
@@ -122,7 +142,7 @@ def accumulate(scores: Floats, labels: Ints, bits: Bits, target_labels: Ints, th
     return Curves(precision, recall)
 
 
-def _best(frames: Frames) -> Bools:
+def best_of(frames: Frames) -> Bools:
     """[D], whether a detection is among the 100 best of its frame and class."""
     keep = np.ones(len(frames.pred_scores), dtype=bool)
     if len(keep) == 0 or np.bincount(frames.pred_frames).max() <= MAX_DETECTIONS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from tdcnet.metrics.outcomes import MISSED, Outcomes, average_precision, roc_are
 from tdcnet.metrics.pd_fa import BUDGETS, count_by_frame, gather_on_cpu, pd_at_budgets, ratio, scored_hits
 from tdcnet.metrics.published import scores_of
 from tdcnet.metrics.rules import Rule, within
+from tdcnet.metrics.tiny_boxes import dot_bits, dot_pairs, mean_side, safit_bits
 
 ALL_FRAMES = "_all_frames"
 
@@ -25,11 +27,13 @@ ALL_FRAMES = "_all_frames"
 FRAME = np.dtype(
     [
         *(("id", "<i8"), ("pixels", "<i8"), ("false_pixels", "<f8"), ("hits", "<i4"), ("false_alarms", "<i4")),
-        *(("targets", "<i4"), ("detections", "<i4")),
+        *(("targets", "<i4"), ("detections", "<i4"), ("pairs", "<i4")),
     ]
 )
-DETECTION = np.dtype([("score", "<f8"), ("label", "<i4"), ("overlaps", "<u2"), ("hit", "?")])
-TARGET = np.dtype([("label", "<i4")])
+DETECTION = np.dtype([("score", "<f8"), ("label", "<i4"), ("overlaps", "<u2"), ("fitness", "<u2"), ("hit", "?")])
+TARGET = np.dtype([("label", "<i4"), ("area", "<f4")])
+PAIR = np.dtype([("detection", "<i4"), ("target", "<i4"), ("distance", "<f4")])
+"""A detection and a target near to each other, counted within their frame."""
 AT_ONCE = 2048
 """Frames that wait to be matched together, because matching is calls, not arithmetic."""
 
@@ -41,8 +45,8 @@ class DetectionMetrics(Metric):
 
     Each frame has an integer id, unique in the data set, and counts once however often it comes: the frames that a
     distributed sampler repeats change nothing, and any number of processes gives what one gives. Boxes are forgotten
-    once they are matched; what is kept, on the CPU, is what exact curves need: 40 bytes per frame, 15 per detection,
-    4 per target.
+    once they are matched; what is kept, on the CPU, is what exact curves need: 44 bytes per frame, 17 per detection,
+    8 per target and 12 per pair of a detection and a target within 44 px.
 
     Args:
         score_threshold: for Pd, Fa and false alarms per frame.
@@ -62,14 +66,18 @@ class DetectionMetrics(Metric):
       ``F1_at_threshold``, all at the score threshold and over all frames (see :func:`tdcnet.metrics.pd_fa.count`), with
       the counts ``hits``, ``false_alarms``, ``targets``, ``frames`` and ``empty_frames``.
     - ``Pd@b`` and ``threshold@b`` per budget b, as ``Pd@1``, ``Pd@0.1``, ``Pd@0.05``: the best Pd with at most b false
-      alarms per frame over all frames, and the lowest score kept there (infinity if none can be kept).
+      alarms per frame over all frames, and the lowest score kept there (infinity if none can be kept); NaN where the
+      frames are too few for one false alarm.
     - ``ROC_area`` and ``centre_AP``: see :mod:`tdcnet.metrics.outcomes`.
+    - ``AP50_DotD``, ``AP_DotD``, ``AP50_SAFit``, ``AP_SAFit``: COCO's average precision over all frames with a measure
+      that is fair to tiny boxes in IoU's place; see :mod:`tdcnet.metrics.tiny_boxes`.
     """
 
     full_state_update = False
     frame_rows: list[Tensor] | Tensor
     detection_rows: list[Tensor] | Tensor
     target_rows: list[Tensor] | Tensor
+    pair_rows: list[Tensor] | Tensor
 
     def __init__(
         self,
@@ -158,8 +166,8 @@ class DetectionMetrics(Metric):
                 getattr(self, name).append(torch.from_numpy(rows.view(np.uint8)))
             self._waiting, self._waiting_frames = [], 0
 
-    def _matched(self, frames: Frames) -> tuple[Records, Records, Records]:
-        """What is kept of frames, of their detections and of their targets."""
+    def _matched(self, frames: Frames) -> tuple[Records, ...]:
+        """What is kept of frames, of their detections, of their targets and of pairs of these."""
         rows = np.zeros(len(frames), FRAME)
         hits, false_alarms, false_pixels = count_by_frame(
             frames.require_sizes(), self.score_threshold, self.rule, self.within_class
@@ -172,13 +180,15 @@ class DetectionMetrics(Metric):
         detections["score"], detections["hit"] = scored_hits(frames, self.rule, self.within_class)
         detections["label"], detections["overlaps"] = frames.pred_labels, coco.overlap_bits(frames)
         targets = np.zeros(len(frames.target_labels), TARGET)
+        detections["fitness"] = safit_bits(frames)
         targets["label"] = frames.target_labels
-        return rows, detections, targets
+        targets["area"] = (frames.target_boxes[:, 2:] - frames.target_boxes[:, :2]).clip(0).prod(axis=1)
+        return rows, detections, targets, _near_pairs(frames, rows)
 
     def _figures(
-        self, frames: Records, detections: Records, targets: Records
+        self, frames: Records, detections: Records, targets: Records, pairs: Records
     ) -> tuple[dict[str, float], tuple[coco.Curves, coco.Curves]]:
-        frames, detections, targets = _each_once(frames, detections, targets)
+        frames, detections, targets, pairs = _each_once(frames, detections, targets, pairs)
         kept = np.repeat(frames["targets"] > 0, frames["detections"])
         everywhere, annotated = curves = tuple(
             coco.accumulate(found["score"], found["label"], found["overlaps"], targets["label"])
@@ -198,17 +208,49 @@ class DetectionMetrics(Metric):
         results["F1_at_threshold"] = ratio(2 * total["hits"], found + total["hits"] + missed)
         swept = pd_at_budgets(detections["score"], detections["hit"], len(targets), len(frames), self.budgets)
         for budget, (pd, threshold) in zip(self.budgets, swept, strict=True):
-            results[f"Pd@{budget:g}"] = pd
-            results[f"threshold@{budget:g}"] = threshold
+            enough = budget == 0 or budget * len(frames) >= 1
+            results[f"Pd@{budget:g}"] = pd if enough else math.nan
+            results[f"threshold@{budget:g}"] = threshold if enough else math.nan
         outcomes = _as_outcomes(detections, len(targets), len(frames))
         results["ROC_area"], results["centre_AP"] = roc_area(outcomes), average_precision(outcomes)
+        dots = _dots(frames, detections, targets, pairs)
+        for name, bits in (("DotD", dots), ("SAFit", detections["fitness"])):
+            curve = coco.accumulate(detections["score"], detections["label"], bits, targets["label"])
+            results |= {f"AP50_{name}": curve.ap50, f"AP_{name}": curve.ap}
         for name in ("hits", "false_alarms", "targets"):
             results[name] = float(total[name])
         results["frames"], results["empty_frames"] = float(len(frames)), float((frames["targets"] == 0).sum())
         return results, curves  # type: ignore[return-value]
 
 
-STATES = {"frame_rows": FRAME, "detection_rows": DETECTION, "target_rows": TARGET}
+STATES = {"frame_rows": FRAME, "detection_rows": DETECTION, "target_rows": TARGET, "pair_rows": PAIR}
+
+
+def _near_pairs(frames: Frames, rows: Records) -> Records:
+    """Pairs by frame, with the positions of both in it; their number goes into ``rows``."""
+    pred, target, distance = dot_pairs(frames)
+    by_frame = np.argsort(pred, kind="stable")
+    pred, target, distance = pred[by_frame], target[by_frame], distance[by_frame]
+    owner = frames.pred_frames[pred]
+    rows["pairs"] = np.bincount(owner, minlength=len(frames))
+    pairs = np.zeros(len(pred), PAIR)
+    pairs["detection"] = pred - _starts(rows["detections"])[owner]
+    pairs["target"] = target - _starts(rows["targets"])[owner]
+    pairs["distance"] = distance
+    return pairs
+
+
+def _dots(frames: Records, detections: Records, targets: Records, pairs: Records) -> coco.Bits:
+    """What the detections hit by dot distance, now that the targets' mean size is known."""
+    owner = np.repeat(np.arange(len(frames)), frames["pairs"])
+    pred = pairs["detection"] + _starts(frames["detections"])[owner]
+    target = pairs["target"] + _starts(frames["targets"])[owner]
+    near = pred, target, pairs["distance"].astype(np.float64)
+    return dot_bits(detections["score"], detections["overlaps"] & coco.COUNTED > 0, near, mean_side(targets["area"]))
+
+
+def _starts(counts: Any) -> Any:
+    return np.cumsum(counts) - counts
 
 
 def _as_outcomes(detections: Records, targets: int, frames: int) -> Outcomes:
@@ -228,7 +270,7 @@ def _records(state: list[Tensor] | Tensor, kind: np.dtype[Any]) -> Records:
     return rows.view(kind)
 
 
-def _each_once(frames: Records, detections: Records, targets: Records) -> tuple[Records, Records, Records]:
+def _each_once(frames: Records, detections: Records, targets: Records, pairs: Records) -> tuple[Records, ...]:
     """Each id once, the first time it came, in ascending order: ties of scores break alike however frames came."""
     ids, first = np.unique(frames["id"], return_index=True)
     position = np.full(len(frames), -1)
@@ -239,4 +281,5 @@ def _each_once(frames: Records, detections: Records, targets: Records) -> tuple[
         kept = owner >= 0
         return rows[kept][np.argsort(owner[kept], kind="stable")]
 
-    return frames[first], of(detections, frames["detections"]), of(targets, frames["targets"])
+    parts = {"detections": detections, "targets": targets, "pairs": pairs}
+    return frames[first], *(of(rows, frames[name]) for name, rows in parts.items())

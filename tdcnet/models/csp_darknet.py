@@ -70,19 +70,21 @@ class SpatialPyramidPooling(nn.Module):
 
 
 class CSPDarknet(nn.Module):
-    """``[B, C, H, W]`` -> features at 1/8, 1/16, 1/32 of the size.
+    """``[B, C, H, W]`` -> features at 1/8, 1/16, 1/32 of the size; before them at 1/4 if ``fine``.
 
     Args:
         in_channels: 1 for grey.
         width: times 256, 512, 1024 gives the channels of the three outputs.
         depth: times 3 gives the bottlenecks of a stage, at least one.
+        fine: also gives the features at 1/4, of half as many channels as those at 1/8.
     """
 
-    def __init__(self, in_channels: int = 1, width: float = 0.5, depth: float = 0.33) -> None:
+    def __init__(self, in_channels: int = 1, width: float = 0.5, depth: float = 0.33, fine: bool = False) -> None:
         super().__init__()
         base, n = int(64 * width), max(1, round(3 * depth))
         self.in_channels = in_channels
-        self.out_channels = (4 * base, 8 * base, 16 * base)
+        self.out_channels = (*([2 * base] if fine else []), 4 * base, 8 * base, 16 * base)
+        self.fine = fine
         self.stem = conv_silu(4 * in_channels, base, 3)
         self.stage1 = nn.Sequential(conv_silu(base, 2 * base, 3, 2), CSPLayer(2 * base, n))
         self.stage2 = nn.Sequential(conv_silu(2 * base, 4 * base, 3, 2), CSPLayer(4 * base, 3 * n))
@@ -97,4 +99,4 @@ class CSPDarknet(nn.Module):
         x = self.stage1(self.stem(space_to_depth(image)))
         out1 = self.stage2(x)
         out2 = self.stage3(out1)
-        return [out1, out2, self.stage4(out2)]
+        return [*([x] if self.fine else []), out1, out2, self.stage4(out2)]

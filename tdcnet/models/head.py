@@ -11,23 +11,30 @@ from tdcnet.models.csp_darknet import conv_silu
 
 
 class DecoupledHead(nn.Module):
-    """``[B, C, H, W] -> [B, 5 + num_classes, H, W]``: 4 box, 1 objectness, classes, all before any activation.
+    """``[B, C, H, W] -> [B, 5 + num_classes, finer * H, finer * W]``: 4 box, 1 objectness, classes, before activation.
 
     Args:
         prior: the probability that objectness and class start with; None leaves PyTorch's own start. With thousands of
             cells and one small target the first steps would otherwise only unlearn false alarms.
+        finer: cells along either side of one of the input map's: 2 gives an output at stride 4 of a neck at stride 8.
 
     Source: YOLOX (arXiv 2107.08430), as in TDCNet (arXiv 2511.09352).
     """
 
     def __init__(
-        self, in_channels: int = 128, num_classes: int = 1, width: int = 256, prior: float | None = 0.01
+        self,
+        in_channels: int = 128,
+        num_classes: int = 1,
+        width: int = 256,
+        prior: float | None = 0.01,
+        finer: int = 1,
     ) -> None:
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}; at least 1 is needed")
         self.in_channels, self.num_classes, self.prior = in_channels, num_classes, prior
-        self.stem = conv_silu(in_channels, width, 1)
+        self.stem = conv_silu(in_channels, width * finer**2, 1)
+        self.spread = nn.PixelShuffle(finer) if finer > 1 else nn.Identity()
         self.class_convs = nn.Sequential(conv_silu(width, width, 3), conv_silu(width, width, 3))
         self.box_convs = nn.Sequential(conv_silu(width, width, 3), conv_silu(width, width, 3))
         self.class_pred = nn.Conv2d(width, num_classes, 1)
@@ -42,7 +49,7 @@ class DecoupledHead(nn.Module):
                 nn.init.constant_(layer.bias, -math.log((1 - self.prior) / self.prior))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
+        x = self.spread(self.stem(x))
         box = self.box_convs(x)
         parts = (self.box_pred(box), self.objectness_pred(box), self.class_pred(self.class_convs(x)))
         return torch.cat(parts, dim=1)

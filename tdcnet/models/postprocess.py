@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from tdcnet.boxes import corners, decode
+from tdcnet.boxes import STRIDE, corners, decode
 
 
 def postprocess(
@@ -15,6 +15,7 @@ def postprocess(
     nms_iou: float = 0.5,
     max_detections: int = 100,
     max_candidates: int = 1000,
+    stride: int = STRIDE,
 ) -> list[dict[str, Tensor]]:
     """Detections of each image, best first.
 
@@ -23,11 +24,12 @@ def postprocess(
         score_threshold: least score, objectness times class probability.
         nms_iou: of two boxes of one class that overlap more than this the weaker is dropped.
         max_candidates: boxes that enter NMS, the best by score.
+        stride: px of the input per cell of ``raw``, 8 as published; :func:`tdcnet.boxes.stride_of` tells it.
 
     Returns:
         per image ``{"boxes": [N, 4] xyxy px of the network's input, "scores": [N], "labels": [N]}``.
     """
-    boxes, objectness, classes = decode(raw)
+    boxes, objectness, classes = decode(raw, stride)
     probability, labels = classes.sigmoid().max(-1)
     scores = objectness.sigmoid() * probability
     detections = []

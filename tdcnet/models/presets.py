@@ -1,14 +1,17 @@
-"""TDCNet as published, and two smaller ones for little machines."""
+"""TDCNet as published, the light detector beside it, and two smaller ones of each for little machines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from tdcnet.layers.temporal_conv import TemporalConv3d
 from tdcnet.layers.temporal_difference import RepConv3D
 from tdcnet.models.csp_darknet import CSPDarknet
 from tdcnet.models.detector import Detector
 from tdcnet.models.head import DecoupledHead
+from tdcnet.models.motion_detector import Motion2D
+from tdcnet.models.motion_inputs import Differences
 from tdcnet.models.neck import TopDownNeck
 from tdcnet.models.shufflenet3d import ShuffleNet3D
 from tdcnet.models.tdcsta import TDCSTA
@@ -87,3 +90,32 @@ def tdcnet_nano(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5,
         heads=(1, 2, 4),
         head_width=64,
     )
+
+
+def _motion_2d(num_classes: int, in_channels: int, num_frames: int, *, width: float, head_width: int) -> Motion2D:
+    return Motion2D(
+        motion=Differences,
+        backbone=partial(CSPDarknet, width=width),
+        neck=TopDownNeck,
+        head=partial(DecoupledHead, num_classes=num_classes, width=head_width),
+        in_channels=in_channels,
+        num_frames=num_frames,
+    )
+
+
+def motion_2d(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> Motion2D:
+    """TDCNet's 2D backbone on the newest frame and its differences to the older; ``configs/model/motion_2d.yaml``.
+
+    Takes and gives what :class:`Motion2D` says.
+    """
+    return _motion_2d(num_classes, in_channels, num_frames, width=0.5, head_width=256)
+
+
+def motion_2d_small(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> Motion2D:
+    """Half the width of :func:`motion_2d` and less; ``configs/model/motion_2d_small.yaml``."""
+    return _motion_2d(num_classes, in_channels, num_frames, width=0.1875, head_width=128)
+
+
+def motion_2d_nano(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> Motion2D:
+    """A quarter of the width of :func:`motion_2d`; ``configs/model/motion_2d_nano.yaml``."""
+    return _motion_2d(num_classes, in_channels, num_frames, width=0.125, head_width=64)

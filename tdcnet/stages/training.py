@@ -20,7 +20,7 @@ from tdcnet.callbacks.progress import place
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.weights import read_weights
 from tdcnet.detection import DetectionModule
-from tdcnet.models.detector import STREAMS
+from tdcnet.models.detector import STREAMS, Detector
 from tdcnet.models.single_stream import single_stream
 from tdcnet.report import Run
 from tdcnet.stages.parts import Results, build, build_trainer, report, set_weights, validate
@@ -72,11 +72,13 @@ def _pretrain_backbones(cfg: DictConfig, module: DetectionModule, datamodule: Cl
         ValueError: if the network leaves one of the two out.
     """
     model = module.model
-    if left_out := {"2d", "3d"} - set(getattr(model.fusion, "streams", STREAMS)):
+    streams = getattr(model.fusion, "streams", STREAMS) if isinstance(model, Detector) else ("2d",)
+    if left_out := {"2d", "3d"} - set(streams):
         raise ValueError(
             f"stage.staged=true trains the 2D and the 3D backbone first; this network has no {' and '.join(left_out)} "
             "stream. Leave stage.staged=false, or choose a model/fusion that joins both"
         )
+    assert isinstance(model, Detector)
     for stream, epochs in zip(("2d", "3d"), cfg.stage.staged_epochs, strict=True):
         part = copy.deepcopy(cfg)
         part.paths.output_dir = str(Path(cfg.paths.output_dir) / f"stage_{stream}")

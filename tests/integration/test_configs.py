@@ -4,11 +4,13 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from tdcnet.models import tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models import motion_2d, motion_2d_nano, motion_2d_small, tdcnet, tdcnet_nano, tdcnet_small
 from tdcnet.models.single_stream import single_stream
 from tests.integration.conftest import CONFIGS
 
-PRESETS = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
+TDCNETS = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
+LIGHT = {"motion_2d": motion_2d, "motion_2d_small": motion_2d_small, "motion_2d_nano": motion_2d_nano}
+PRESETS = TDCNETS | LIGHT
 
 
 @pytest.mark.parametrize("experiment", ["irstd_uav", "irdst", "drone_ir", "demo", "synthetic"])
@@ -49,7 +51,7 @@ def test_every_model_composes_and_builds(configure, model):
 
 
 @pytest.mark.parametrize("stream", ["2d", "3d", "tdc"])
-@pytest.mark.parametrize("model", PRESETS)
+@pytest.mark.parametrize("model", TDCNETS)
 def test_a_single_stream_has_no_other_backbone(configure, model, stream):
     cfg, _ = configure(f"model={model}", f"model/fusion=only_{stream}", base=[])
     built = instantiate(cfg.model, _convert_="all")

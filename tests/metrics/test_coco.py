@@ -7,13 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
 from tdcnet.metrics.coco import evaluate
 from tdcnet.metrics.matching import Frames
+from tests.plain.cocoeval import pycocotools_curves
 
 Frame = tuple[dict[str, Tensor], dict[str, Tensor]]
 
@@ -80,39 +79,6 @@ def test_agrees_with_torchmetrics(crowd: int) -> None:
         assert curves.ap50 == pytest.approx(float(expected["map_50"]), abs=1e-6)
         assert curves.ap == pytest.approx(float(expected["map"]), abs=1e-6)
     assert 0 < everywhere.ap < annotated.ap50
-
-
-def pycocotools_curves(frames: Frames) -> tuple[np.ndarray, np.ndarray]:
-    """Precision [T, 101, K] and recall [T, K] straight from COCOeval."""
-    classes = np.unique(frames.target_labels).tolist()
-
-    def coco(owner: np.ndarray, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> COCO:
-        annotations = []
-        for n, (image, (x1, y1, x2, y2), label, score) in enumerate(
-            zip(owner.tolist(), boxes.tolist(), labels.tolist(), scores.tolist(), strict=True), start=1
-        ):
-            w, h = x2 - x1, y2 - y1
-            annotations.append(
-                {"id": n, "image_id": image, "category_id": label, "bbox": [x1, y1, w, h], "area": w * h}
-                | {"score": score, "iscrowd": 0}
-            )
-        api = COCO()
-        api.dataset = {
-            "images": [{"id": i} for i in range(len(frames))],
-            "categories": [{"id": c} for c in classes],
-            "annotations": annotations,
-        }
-        api.createIndex()
-        return api
-
-    evaluation = COCOeval(
-        coco(frames.target_frames, frames.target_boxes, frames.target_labels, np.zeros(len(frames.target_labels))),
-        coco(frames.pred_frames, frames.pred_boxes, frames.pred_labels, frames.pred_scores),
-        "bbox",
-    )
-    evaluation.evaluate()
-    evaluation.accumulate()
-    return evaluation.eval["precision"][:, :, :, 0, -1], evaluation.eval["recall"][:, :, 0, -1]
 
 
 @pytest.mark.parametrize("seed", range(6))

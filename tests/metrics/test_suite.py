@@ -23,7 +23,8 @@ from tdcnet.metrics.matching import Frames
 from tdcnet.metrics.outcomes import Outcomes, at_threshold, average_precision, roc_area
 from tdcnet.metrics.published import published_scores
 from tdcnet.metrics.rules import within
-from tdcnet.metrics.suite import AT_ONCE, DETECTION, FRAME, STATES, TARGET
+from tdcnet.metrics.suite import AT_ONCE, DETECTION, FRAME, PAIR, STATES, TARGET
+from tdcnet.metrics.tiny_boxes import dot_pairs
 
 SIZE = torch.tensor([64, 80])
 Data = tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]
@@ -33,6 +34,7 @@ KEYS = [
     *("AP50_all_frames", "AP_all_frames", "P_all_frames", "R_all_frames", "F1_all_frames"),
     *("Pd", "Fa", "false_alarms_per_frame", "false_alarms_per_megapixel", "precision", "F1_at_threshold"),
     *("Pd@1", "threshold@1", "Pd@0.1", "threshold@0.1", "Pd@0.05", "threshold@0.05", "ROC_area", "centre_AP"),
+    *("AP50_DotD", "AP_DotD", "AP50_SAFit", "AP_SAFit"),
     *("hits", "false_alarms", "targets", "frames", "empty_frames"),
 ]
 
@@ -122,8 +124,10 @@ def test_boxes_are_forgotten_once_matched() -> None:
     waiting = metric._waiting_frames
     assert waiting < AT_ONCE
     matched = (31 * rounds - waiting) // 31
-    assert held == matched * (31 * FRAME.itemsize + detections * DETECTION.itemsize + targets * TARGET.itemsize)
-    assert (FRAME.itemsize, DETECTION.itemsize, TARGET.itemsize) == (40, 15, 4)
+    pairs = len(dot_pairs(Frames.from_lists(*data))[0])
+    kinds = (FRAME.itemsize, DETECTION.itemsize, TARGET.itemsize, PAIR.itemsize)
+    assert held == matched * sum(n * size for n, size in zip((31, detections, targets, pairs), kinds, strict=True))
+    assert kinds == (44, 17, 8, 12)
     result = metric.compute()
     assert result["frames"] == 31 * rounds
     assert result["Pd"] == pytest.approx(collect(DetectionMetrics(), data, list(range(31))).compute()["Pd"])
@@ -201,8 +205,11 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     finally:
         child.kill()
     assert child.returncode == 0, errors
-    assert mine == expected
-    assert json.loads((tmp_path / "1.json").read_text()) == expected
+    # As text, in which what cannot be told is equal to itself.
+    assert json.dumps(mine, sort_keys=True) == json.dumps(expected, sort_keys=True)
+    assert json.dumps(json.loads((tmp_path / "1.json").read_text()), sort_keys=True) == json.dumps(
+        expected, sort_keys=True
+    )
 
 
 def figures_across_processes(rank: int, folder: Path) -> dict[str, object]:
@@ -241,3 +248,14 @@ def figures_across_processes(rank: int, folder: Path) -> dict[str, object]:
 if __name__ == "__main__":
     where = Path(sys.argv[1])
     (where / "1.json").write_text(json.dumps(figures_across_processes(1, where)))
+
+
+def test_a_budget_that_the_frames_are_too_few_for_is_not_told() -> None:
+    data = frames()
+    result = collect(DetectionMetrics(budgets=(0.05, 0.01, 0.0)), data, list(range(31))).compute()
+    assert math.isnan(result["Pd@0.01"]) and math.isnan(result["threshold@0.01"])
+    assert result["Pd@0.05"] >= result["Pd@0"] >= 0
+    metric = DetectionMetrics(budgets=(0.01,))
+    for k in range(4):  # 124 frames allow for one false alarm
+        metric.update(*data, [31 * k + i for i in range(31)])
+    assert metric.compute()["Pd@0.01"] >= 0

@@ -1,0 +1,110 @@
+"""The light detector: that of TDCNet's 2D stream with differences, to the bit, and its own inputs and strides."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from tdcnet.boxes import decode, stride_of
+from tdcnet.deploy.fold import reparameterize
+from tdcnet.layers import CBAM
+from tdcnet.models import (
+    CSPDarknet,
+    DecoupledHead,
+    Differences,
+    Motion2D,
+    NewestFrame,
+    TopDownNeck,
+    motion_2d_nano,
+    postprocess,
+    tdcnet_nano,
+)
+from tdcnet.models.single_stream import single_stream
+from tests.conftest import randomise_norms
+
+
+def build(**given: object) -> Motion2D:
+    """A tiny one."""
+    parts = {
+        "motion": Differences,
+        "backbone": partial(CSPDarknet, width=0.0625),
+        "neck": TopDownNeck,
+        "head": partial(DecoupledHead, width=16),
+    }
+    return Motion2D(**{**parts, **given})  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_computes_what_tdcnets_2d_stream_with_differences_does() -> None:
+    stream = randomise_norms(single_stream(tdcnet_nano(differences=True), "2d")).eval()
+    light = motion_2d_nano().eval()
+    weights = {name.replace("backbone_2d.", "backbone."): value for name, value in stream.state_dict().items()}
+    light.load_state_dict(weights)
+    aligned, frames = torch.rand(2, 2, 1, 5, 64, 96, generator=torch.Generator().manual_seed(0))
+    expected = stream(aligned, frames)
+    assert expected.std() > 0.1
+    assert torch.equal(light(aligned, frames), expected)
+    assert_close(reparameterize(light)(aligned, frames), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_differences_by_hand() -> None:
+    """Two channels, three frames: the newest frame of both, and what it has more than each older one."""
+    aligned = torch.arange(6.0).square().view(1, 2, 3, 1, 1)  # 0 1 4 | 9 16 25
+    image = Differences(2, 3)(aligned, torch.full_like(aligned, -1))
+    assert image.flatten().tolist() == [4, 4 - 0, 4 - 1, 25, 25 - 9, 25 - 16]
+    assert Differences(2, 3).out_channels == 6
+
+
+def test_the_newest_frame_is_one_that_is_not_aligned_and_alone() -> None:
+    model = build(motion=NewestFrame, in_channels=3).eval()
+    frames, aligned = torch.rand(2, 1, 3, 4, 64, 64).unbind()
+    older = frames.clone()
+    older[:, :, :-1] = 0
+    with torch.no_grad():
+        assert torch.equal(model(aligned, frames), model(frames, older)), "neither older nor aligned frames count"
+        assert not torch.equal(model(aligned, frames), model(aligned, aligned))
+
+
+def test_clips_that_do_not_fit_are_told() -> None:
+    with pytest.raises(ValueError, match="5 frames, got clips of 4"):
+        build()(*torch.rand(2, 1, 1, 4, 64, 64).unbind())
+    with pytest.raises(ValueError, match="multiples of 32"):
+        build()(*torch.rand(2, 1, 1, 5, 60, 64).unbind())
+    with pytest.raises(ValueError, match="must have one shape"):
+        build()(torch.rand(1, 1, 5, 64, 64), torch.rand(1, 1, 5, 64, 96))
+    with pytest.raises(ValueError, match="allowed are 'default' and 'published'"):
+        build(init="zeros")
+
+
+@pytest.mark.parametrize("place", ["fused", "neck"])
+def test_attention_stands_where_it_is_asked_for(place: str) -> None:
+    model = build(attention=partial(CBAM, reduction=2), attention_on=[place])
+    raw = model(*torch.rand(2, 2, 1, 5, 64, 64).unbind())
+    raw.square().sum().backward()
+    assert set(model.attention) == {place}
+    assert all(p.grad is not None for p in model.attention.parameters())
+
+
+FINER = {
+    "head": {"head": partial(DecoupledHead, width=16, finer=2)},
+    "backbone": {"backbone": partial(CSPDarknet, width=0.0625, fine=True)},
+}
+
+
+@pytest.mark.parametrize("how", FINER)
+def test_an_output_at_stride_4(how: str) -> None:
+    model = build(**FINER[how])
+    clip = torch.rand(2, 1, 5, 64, 96)
+    raw = model(clip, clip)
+    assert raw.shape == (2, 6, 16, 24) and stride_of(clip, raw) == 4
+    raw.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    boxes, _, _ = decode(torch.zeros(1, 6, 16, 24), 4)
+    assert boxes[0, 25].tolist() == [4, 4, 4, 4], "the second cell of the second row"
+    sure = torch.full((1, 6, 16, 24), -20.0)
+    sure[0, :, 3, 5] = torch.tensor([0.5, 0.5, 0.0, 0.0, 20.0, 20.0])
+    (found,) = postprocess(sure, 0.5, stride=4)
+    assert found["boxes"].tolist() == [[20, 12, 24, 16]]
