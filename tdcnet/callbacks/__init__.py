@@ -6,6 +6,7 @@ from tdcnet.callbacks.checkpoints import Checkpoints
 from tdcnet.callbacks.early_stopping import StopEarly
 from tdcnet.callbacks.ema import EMA
 from tdcnet.callbacks.interrupted import SaveInterrupted
+from tdcnet.callbacks.plateau import Plateau
 from tdcnet.callbacks.predictions import PredictionWriter
 from tdcnet.callbacks.reparam import Reparam
 from tdcnet.callbacks.report import ReportValidation
@@ -17,6 +18,7 @@ __all__ = [
     "BadFrames",
     "Checkpoints",
     "NotSaved",
+    "Plateau",
     "PredictionWriter",
     "Reparam",
     "ReportValidation",

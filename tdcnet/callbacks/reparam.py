@@ -126,7 +126,7 @@ Detector of small moving targets in infrared video: TDCNet (arXiv 2511.09352), r
 
 - Input: two clips `[B, {module.model.in_channels}, T, H, W]` in [0, 1], oldest frame first, T = \
 {record.num_frames or 5}, frames {record.stride or 1} apart: `aligned` (registered onto the newest) and `frames`.
-- Output: raw `[B, {5 + module.model.num_classes}, h, w]`; `tdcnet.models.postprocess(raw, stride=W // w)` makes boxes of it.
+- Output: raw `[B, {5 + module.model.num_classes}, h, w]`; boxes: `tdcnet.models.postprocess`, stride `W // w`.
 - Classes: {_text(", ".join(record.classes or ("target",)))}. Parameters: {before:,} in training form, {after:,} here.
 - Largest difference to the training form: {self.difference:.2g} on {self.compared} validation clips.
 

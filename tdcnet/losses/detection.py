@@ -50,8 +50,9 @@ class DetectionLoss(nn.Module):
             stride: px of the network's input per cell of ``raw``.
 
         Returns:
-            scalars ``loss`` (with gradient) and its parts ``loss_box``, ``loss_objectness``, ``loss_class``, and
-            ``matched``, the number of matched cells.
+            scalars ``loss`` (with gradient) and its parts ``loss_box``, ``loss_objectness``, ``loss_class``;
+            ``loss_constant``, what that of objectness would be if all cells had the best one score; and ``matched``,
+            the number of matched cells.
 
         Raises:
             ValueError: if the shapes or labels do not fit.
@@ -72,7 +73,8 @@ class DetectionLoss(nn.Module):
         matched = found.matched.sum().clamp(min=1)
         parts = {"loss_box": self.box_weight * box, "loss_objectness": obj, "loss_class": cls}
         parts = {name: part / matched for name, part in parts.items()}
-        return {"loss": sum(parts.values(), torch.zeros((), device=raw.device)), **parts, "matched": matched}
+        told = {"loss_constant": _of_a_constant(found.matched), "matched": matched}
+        return {"loss": sum(parts.values(), torch.zeros((), device=raw.device)), **parts, **told}
 
     def _check(self, raw: Tensor, targets: list[dict[str, Tensor]]) -> None:
         if raw.dim() != 4 or raw.shape[1] != 5 + self.num_classes or raw.shape[0] != len(targets):
@@ -80,6 +82,13 @@ class DetectionLoss(nn.Module):
                 f"expected raw output [{len(targets)}, {5 + self.num_classes}, h, w] for {len(targets)} targets and "
                 f"{self.num_classes} classes, got {tuple(raw.shape)}"
             )
+
+
+def _of_a_constant(matched: Tensor) -> Tensor:
+    """Cross-entropy of the share of matched cells, over their number: no score that all cells have gives less."""
+    share = matched.double().mean()
+    entropy = -(torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share))
+    return (entropy * matched.numel() / matched.sum().clamp(min=1)).float()
 
 
 def _pad(targets: list[dict[str, Tensor]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
