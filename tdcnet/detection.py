@@ -122,7 +122,7 @@ class DetectionModule(pl.LightningModule):
         self.minutes = 0.0
         self._started = time.monotonic()
         self._spoiled = ""  # what is wrong with the step under way
-        self._last_step = 0
+        self._last_step, self._total_steps = 0, 1
         self._validation_due = False  # the run that is resumed was stopped in the midst of it
         self._options: list[dict[str, Any]] = []
         self.freeze_part(*freeze)
@@ -204,7 +204,7 @@ class DetectionModule(pl.LightningModule):
         aligned, frames = self.inputs(batch)
         targets = [{"boxes": b, "labels": c} for b, c in zip(batch["boxes"], batch["labels"], strict=True)]
         raw = self(aligned, frames)
-        losses = self.loss(raw, targets, stride_of(frames, raw))
+        losses = self.loss(raw, targets, stride_of(frames, raw), self._progress(self.global_step))
         loss: Tensor = losses["loss"]
         if not torch.isfinite(loss):
             where = ", ".join(f"{s}#{f}" for s, f in zip(batch["sequence"], batch["frame"].tolist(), strict=True))
@@ -262,6 +262,10 @@ class DetectionModule(pl.LightningModule):
     def _clock(self) -> float:
         return (time.monotonic() - self._started) / 60
 
+    def _progress(self, step: int) -> float:
+        """Share of the training that is over, by steps or by the clock."""
+        return max(step / self._total_steps, self._elapsed)
+
     @property
     def _elapsed(self) -> float:
         """Share of ``max_minutes``."""
@@ -305,8 +309,10 @@ class DetectionModule(pl.LightningModule):
         optimizer = self.make_optimizer(parameter_groups(self.model, self.weight_decay), lr=lr)
         total = max(1, int(self.trainer.estimated_stepping_batches))
 
+        self._total_steps = total
+
         def factor(step: int) -> float:
-            return warmup_cosine(max(step / total, self._elapsed), self.warmup, self.final_lr)
+            return warmup_cosine(self._progress(step), self.warmup, self.final_lr)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         self._options = options_of(optimizer)

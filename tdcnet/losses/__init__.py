@@ -5,11 +5,13 @@ from tdcnet.losses.centre_prior import SoftCentrePrior
 from tdcnet.losses.class_targets import hard, overlap
 from tdcnet.losses.detection import DetectionLoss
 from tdcnet.losses.inside import in_box, in_box_or_cell
+from tdcnet.losses.nearest import NearestCells
 from tdcnet.losses.simota import SimOTA
 
 __all__ = [
     "NWD",
     "DetectionLoss",
+    "NearestCells",
     "SimOTA",
     "SoftCentrePrior",
     "WeightedSum",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,10 @@ from torch.nn.utils.rnn import pad_sequence
 from tdcnet.boxes import STRIDE, cell_grid, decode
 from tdcnet.losses.box_terms import BoxTerm, squared_iou
 from tdcnet.losses.class_targets import ClassTarget, overlap
-from tdcnet.losses.simota import SimOTA
+from tdcnet.losses.simota import Assignment, SimOTA
+
+Assign = Callable[..., Assignment]
+"""Which cells answer for which boxes; takes and gives what :meth:`SimOTA.__call__` does."""
 
 
 class DetectionLoss(nn.Module):
@@ -21,6 +26,8 @@ class DetectionLoss(nn.Module):
     Args:
         num_classes: that the network tells apart.
         assign: which cells answer for which boxes; SimOTA as published if None.
+        first: the same for the first ``first_share`` of the training; None for none, as published.
+        first_share: 0 to 1.
         box_term: of a prediction and its box; ``1 - IoU^2`` as published.
         class_target: what takes IoU's place in the class's target.
         box_weight: of the box's term, 5 as published.
@@ -31,23 +38,29 @@ class DetectionLoss(nn.Module):
     def __init__(
         self,
         num_classes: int = 1,
-        assign: SimOTA | None = None,
+        assign: Assign | None = None,
         box_term: BoxTerm = squared_iou,
         class_target: ClassTarget = overlap,
         box_weight: float = 5.0,
+        first: Assign | None = None,
+        first_share: float = 0.1,
     ) -> None:
         super().__init__()
+        self.first, self.first_share = first, first_share
         self.num_classes, self.box_weight = num_classes, box_weight
         self.assign = assign or SimOTA()
         self.box_term, self.class_target = box_term, class_target
 
-    def forward(self, raw: Tensor, targets: list[dict[str, Tensor]], stride: int = STRIDE) -> dict[str, Tensor]:
+    def forward(
+        self, raw: Tensor, targets: list[dict[str, Tensor]], stride: int = STRIDE, progress: float = 1.0
+    ) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
             raw: head output [B, 5 + num_classes, h, w].
             targets: per image ``{"boxes": [N, 4] xyxy px of the network's input, "labels": int64 [N]}``; N may be 0.
             stride: px of the network's input per cell of ``raw``.
+            progress: share of the training that is over.
 
         Returns:
             scalars ``loss`` (with gradient) and its parts ``loss_box``, ``loss_objectness``, ``loss_class``;
@@ -61,7 +74,8 @@ class DetectionLoss(nn.Module):
         boxes, objectness, classes = decode(raw, stride)
         truth, labels, valid = _pad(targets, raw.device)
         centres = (cell_grid(raw.shape[-2], raw.shape[-1], raw.device) + 0.5) * stride
-        found = self.assign(boxes, objectness, classes, truth, labels, valid, centres, stride)
+        assign = self.first if self.first is not None and progress < self.first_share else self.assign
+        found = assign(boxes, objectness, classes, truth, labels, valid, centres, stride)
 
         image, cell = torch.nonzero(found.matched, as_tuple=True)
         which = found.box[image, cell]

@@ -21,9 +21,10 @@ def in_box(offset: Tensor, size: Tensor, stride: int) -> Tensor:
     return (offset < size / 2).all(-1)
 
 
-def in_box_or_cell(offset: Tensor, size: Tensor, stride: int) -> Tensor:
-    """The same, and the cell that the box's centre lies in: a box of any size has one. This project's own rule.
+def in_box_or_cell(offset: Tensor, size: Tensor, stride: int, least: float = 1.0) -> Tensor:
+    """The same, with boxes counted as ``least`` strides wide and high where they are smaller.
 
-    Others let the least candidate be of one or two strides, too (STAL, in YOLO26).
+    At 1 that is the cell that the box's centre lies in: a box of any size has one. This project's own rule; others let
+    the least candidate be of one or two strides, too (STAL, in YOLO26).
     """
-    return (offset <= (size / 2).clamp(min=stride / 2)).all(-1)
+    return (offset <= (size / 2).clamp(min=least * stride / 2)).all(-1)
