@@ -3,8 +3,8 @@
 python scripts/split.py --format coco --root data/mine --val 0.2 --seed 0 --group '^[^_]+_[^_]+' data/mine/split.json
 
 Names for which the regular expression finds the same text (its groups, if it has some) are parts of one recording and
-stay together. drone_ir and video_csv look for the file in ROOT/split.json; coco takes it with
-dataset.read.split_file=split.json.
+stay together. So do, with --scenes, recordings that show one scene, which their frames tell. drone_ir and video_csv
+look for the file in ROOT/split.json; dataset.read.split_file=FILE, also of coco, names another.
 """
 
 from __future__ import annotations
@@ -27,9 +27,13 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
 from tdcnet.data.formats.arguments import add_arguments, add_group, add_names, exit_status, recording_of
 from tdcnet.data.frames import natural_sort
+from tdcnet.data.inspection import scenes, survey
 from tdcnet.data.names import naming
 from tdcnet.data.sequence import Sequence
 from tdcnet.files import replacing
+
+PICTURES = 20
+"""Frames of a sequence that are compared with those of others."""
 
 
 @dataclass
@@ -48,6 +52,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the draw (%(default)s)")
     add_group(parser)
     add_names(parser)
+    parser.add_argument(
+        "--scenes", action="store_true", help="recordings that show one scene stay together, too; their frames tell"
+    )
+    parser.add_argument(
+        "--likeness", type=float, default=0.9, help="correlation from which on two frames show one scene (%(default)s)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     return parser.parse_args(arguments)
 
@@ -101,6 +111,15 @@ def groups_of(names: Iterable[str], pattern: re.Pattern[str] | None) -> dict[str
     return groups
 
 
+def joined(groups: dict[str, list[str]], scenes: list[list[str]]) -> dict[str, list[str]]:
+    """Groups that hold sequences of one scene, made one; each by the name of its first."""
+    for scene in scenes:
+        apart = [key for key, names in groups.items() if set(names) & set(scene)]
+        together = [name for key in apart for name in groups[key]]
+        groups = {key: names for key, names in groups.items() if key not in apart} | {apart[0]: together}
+    return groups
+
+
 def choose(frames: dict[str, int], share: float, seed: int) -> set[str]:
     """Groups for validation: drawn in random order, each taken if it brings the frames closer to ``share`` of all.
 
@@ -149,8 +168,12 @@ def split(given: argparse.Namespace) -> None:
     if given.output.exists() and not given.overwrite:
         raise DataError(f"{given.output}: is there already. Give another name, or --overwrite")
     problems = Problems(given.on_bad_frame)
-    counts = count(read_pool(given.format, given.root, problems, dict(given.set)))
+    pool = read_pool(given.format, given.root, problems, dict(given.set))
+    counts = count(pool)
     groups = groups_of(counts, given.group)
+    if given.scenes:
+        seen = [survey(each, max(1, len(each.indices) // PICTURES)) for each in pool]
+        groups = joined(groups, scenes(seen, given.likeness))
     frames = {key: sum(counts[name].frames for name in names) for key, names in groups.items()}
     held_out = choose(frames, given.val, given.seed)
     sides: dict[str, list[str]] = {side: [] for side in common.SPLITS}

@@ -181,10 +181,8 @@ def leaks(
     for (first, ours), (second, theirs) in itertools.combinations(splits.items(), 2):
         for other, one in itertools.product(theirs, ours):
             equal = len(digests[id(one)] & digests[id(other)])
-            alike = best = 0.0
-            if len(one.thumbnails) and len(other.thumbnails):
-                likest = (other.thumbnails @ one.thumbnails.T).max(axis=1)
-                alike, best = float((likest >= likeness).sum()), float(likest.max())
+            likest = _likest(other, one)
+            alike, best = int((likest >= likeness).sum()), float(likest.max(initial=0.0))
             if one.name == other.name:
                 kind, frames, best = "same sequence", other.frames, 1.0
             elif equal:
@@ -192,8 +190,31 @@ def leaks(
             elif recording(one.name) == recording(other.name):
                 kind, frames, best = "same recording", other.frames, best or float("nan")
             elif alike:
-                kind, frames = "near-duplicates", int(alike)
+                kind, frames = "near-duplicates", alike
             else:
                 continue
             found.append(Leak((first, second), one.name, other.name, kind, frames, best))
     return sorted(found, key=lambda leak: (KINDS.index(leak.kind), -leak.frames, -np.nan_to_num(leak.likeness)))
+
+
+def scenes(surveys: Listed[Survey], likeness: float = 0.9) -> list[list[str]]:
+    """Names of sequences that show one scene: those with near-duplicate frames, and through others of these.
+
+    Args:
+        surveys: of the sequences.
+        likeness: as for :func:`leaks`.
+    """
+    groups: list[list[Survey]] = []
+    for each in surveys:
+        with_it = [group for group in groups if any(_likest(each, one).max(initial=0.0) >= likeness for one in group)]
+        groups = [group for group in groups if group not in with_it]
+        groups.append([*itertools.chain.from_iterable(with_it), each])
+    return [[each.name for each in group] for group in groups]
+
+
+def _likest(one: Survey, other: Survey) -> NDArray[np.float32]:
+    """Of each picture of one the largest correlation with a picture of the other; empty if either has none."""
+    if not len(one.thumbnails) or not len(other.thumbnails):
+        return np.zeros(0, np.float32)
+    likest: NDArray[np.float32] = (one.thumbnails @ other.thumbnails.T).max(axis=1)
+    return likest

@@ -144,3 +144,41 @@ def test_what_cannot_be_done(root: Path, tmp_path: Path, capsys: pytest.CaptureF
     for wrong in (["--val", "1"], ["--group", "("], ["--set", "train"]):
         with pytest.raises(SystemExit):
             run(root, out, *wrong)
+
+
+def scene(seed: int) -> np.ndarray:
+    """A landscape of blobs."""
+    noise = np.random.default_rng(seed).uniform(0, 255, (64, 64)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2)
+    return 20 + 200 * (smooth - smooth.min()) / (smooth.max() - smooth.min())
+
+
+def test_recordings_of_one_scene_stay_together(tmp_path: Path) -> None:
+    """``b`` shows scene 1 and then 2, so that a, b and c are one; frames differ by noise."""
+    shown = {"a": [1, 1], "b": [1, 2], "c": [2, 2], "d": [3, 3], "e": [4, 4], "f": [3, 5]}
+    rng = np.random.default_rng(0)
+    for name, of_frames in shown.items():
+        (tmp_path / f"set/videos/{name}").mkdir(parents=True)
+        for at, seed in enumerate(of_frames):
+            image = scene(seed) + rng.integers(-3, 4, (64, 64))
+            assert cv2.imwrite(str(tmp_path / f"set/videos/{name}/{at}.png"), image.astype(np.uint8))
+    (tmp_path / "set/labels.csv").write_text("video,frame,x,y,w,h\na,0,1,1,2,2\n")
+
+    def sides(seed: int, *more: str) -> dict[str, str]:
+        out = tmp_path / "split.json"
+        given = ["--val", "0.4", "--seed", str(seed), "--overwrite", *more]
+        assert run(tmp_path / "set", out, *given, fmt="video_csv") == 0
+        return {name: side for side, names in json.loads(out.read_text()).items() for name in names}
+
+    for seed in range(6):
+        found = sides(seed, "--scenes")
+        assert set(found) == set(shown)
+        assert found["a"] == found["b"] == found["c"] and found["d"] == found["f"]
+    for more in ([], ["--scenes", "--likeness", "0.9999"]):  # a likeness that no pair reaches
+        assert {found["a"] == found["b"] for found in (sides(seed, *more) for seed in range(6))} == {True, False}
+
+
+def test_groups_of_names_and_of_scenes_are_joined() -> None:
+    groups = {"x": ["x1", "x2"], "y": ["y1"], "z": ["z1"], "w": ["w1"]}
+    found = split.joined(groups, [["x2", "y1"], ["z1"], ["y1", "w1"]])
+    assert sorted(map(sorted, found.values())) == [["w1", "x1", "x2", "y1"], ["z1"]]

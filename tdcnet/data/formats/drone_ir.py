@@ -3,7 +3,7 @@
 Layout::
 
     root/videos/NAME.mp4 and NAME_LABELS.mat     (or both in root itself, as in the published Data/Video_IR)
-    root/split.json                              {"train": ["IR_DRONE_001", ...], "val": [...]}
+    root/split.json                              {"train": ["IR_DRONE_001", ...], "val": [...]}, or another such file
 
 The labels are a MATLAB ``groundTruth`` object with one row per frame. Only mat-io reads it right; scipy gives raw
 bytes, and the decoder that the data set names shifts and loses rows.
@@ -45,26 +45,32 @@ class Rows(NamedTuple):
 
 
 def read(
-    root: Path | str, split: str, *, problems: Problems | None = None, cache_dir: Path | None = None
+    root: Path | str,
+    split: str,
+    *,
+    problems: Problems | None = None,
+    cache_dir: Path | None = None,
+    split_file: Path | str = "split.json",
 ) -> list[Sequence]:
     """Reads one side of the split, a sequence per video.
 
     Args:
         root: the folder that holds ``split.json`` and the videos.
+        split_file: the split, relative to root.
         split: ``"train"`` or ``"val"``.
         problems: what to do with bad videos, labels and boxes; stops at the first if None.
         cache_dir: for decoded frames and parsed labels; the default cache if None.
 
     Raises:
-        FileNotFoundError: if the root or ``split.json`` is missing.
-        DataError: if ``split.json`` is not as it should be, at the first problem (policy ``"error"``), or if the split
+        FileNotFoundError: if the root or the split is missing.
+        DataError: if the split is not as it should be, at the first problem (policy ``"error"``), or if the split
             holds no usable frame.
     """
     common.check_split(split)
     root, problems = Path(root), problems or Problems()
-    split_file = root / "split.json"
-    names = common.read_split_file(split_file)[split]
-    return common.finish(_sequences(root, names, problems, cache_dir), split, split_file, problems, CLASSES)
+    path = root / split_file
+    names = common.read_split_file(path)[split]
+    return common.finish(_sequences(root, names, problems, cache_dir), split, path, problems, CLASSES)
 
 
 def read_all(root: Path | str, *, problems: Problems | None = None, cache_dir: Path | None = None) -> list[Sequence]:

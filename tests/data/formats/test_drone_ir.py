@@ -89,6 +89,10 @@ def test_boxes_classes_and_frames(root: Path) -> None:
     assert [int(drone.frames.read(i)[0, 0]) for i in (2, 0, 1)] == [100, 0, 50]
     (bird,) = drone_ir.read(root, "val")
     assert [boxes.tolist() for boxes in bird.boxes] == [[[4, 4, 6, 6]]] * 3
+    (root / "other.json").write_text(json.dumps({"train": ["IR_BIRD_002"], "val": ["IR_DRONE_001"]}))
+    for file in ("other.json", root / "other.json"):
+        (only,) = drone_ir.read(root, "val", split_file=file)
+        assert only.name == "IR_DRONE_001"
 
 
 def test_files_beside_the_split(root: Path) -> None:
