@@ -34,6 +34,11 @@ SMALL = [
 ]
 
 
+def chosen(own: str, overrides: tuple[str, ...]) -> bool:
+    """Whether a group's choice is made anew."""
+    return own.startswith("model=") and any(each.startswith("model=") for each in overrides)
+
+
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory) -> Path:
     """A tiny synthetic data set in the layout of IRSTD-UAV."""
@@ -48,7 +53,7 @@ def configure(clips, tmp_path):
 
     def compose_config(*overrides: str, base: list[str] | None = None) -> tuple[DictConfig, list[str]]:
         given = [
-            *(SMALL if base is None else base),
+            *([each for each in SMALL if not chosen(each, overrides)] if base is None else base),
             f"dataset.root={clips}",
             f"paths.output_dir={tmp_path / 'run'}",
             f"paths.cache_dir={clips.parent / 'cache'}",

@@ -44,13 +44,19 @@ CHOICES = [
     ["model.backbone_tdc.temporal_conv.pure_long=true"],
     ["model/temporal_conv=tadaconv", "model.backbone_tdc.temporal_conv.calibrate=out"],
     ["model/temporal_block=sifa", "model.backbone_tdc.temporal_block=null"],
+    ["model.head.finer=2"],
+    *([f"model={name}"] for name in ("motion_2d_nano", "motion_2d_small", "motion_2d")),
+    *(["model=motion_2d_nano", f"model/motion={name}"] for name in files("motion")),
+    *(["model=motion_2d_nano", f"model/attention={name}"] for name in ("cbam", "coordinate")),
+    ["model=motion_2d_nano", "model.backbone.fine=true", "model.head.width=32"],
 ]
 
 
 def composed(*overrides: str):
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose("config", overrides=["model=tdcnet_nano", "dataset=drone_ir", *overrides])
+        model = [] if any(each.startswith("model=") for each in overrides) else ["model=tdcnet_nano"]
+        cfg = compose("config", overrides=[*model, "dataset=drone_ir", *overrides])
     return OmegaConf.to_container(cfg.model, resolve=True)
 
 
@@ -76,7 +82,9 @@ def test_a_choice_trains_deploys_and_is_rebuilt(choice, tmp_path):
 def test_a_choice_becomes_an_onnx_graph(choice, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    shallow = [f"+model.backbone_{stream}.depths=[1,1,1]" for stream in ("tdc", "3d")]  # exported in half the time
+    # Exported in half the time.
+    light = any(each.startswith("model=motion") for each in choice)
+    shallow = [] if light else [f"+model.backbone_{stream}.depths=[1,1,1]" for stream in ("tdc", "3d")]
     model = reparameterize(randomise_norms(instantiate(composed(*choice, *shallow), _convert_="all")))
     clips = torch.rand(2, 1, 1, 5, 64, 96).unbind(0)
     path = graph.to_onnx(model, tmp_path / "model.onnx", (1, 5, 64, 96))
