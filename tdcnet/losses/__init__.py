@@ -1,6 +1,6 @@
 """What is minimised; pure torch. A loss is put together from parts, each in a file of its own."""
 
-from tdcnet.losses.box_terms import NWD, WeightedSum, giou, squared_iou
+from tdcnet.losses.box_terms import NWD, WeightedSum, giou, log_box, squared_iou
 from tdcnet.losses.centre_prior import SoftCentrePrior
 from tdcnet.losses.class_targets import hard, overlap
 from tdcnet.losses.detection import DetectionLoss
@@ -19,6 +19,7 @@ __all__ = [
     "hard",
     "in_box",
     "in_box_or_cell",
+    "log_box",
     "overlap",
     "squared_iou",
 ]

@@ -18,6 +18,7 @@ from tdcnet.losses import (
     hard,
     in_box,
     in_box_or_cell,
+    log_box,
     overlap,
     squared_iou,
 )
@@ -41,6 +42,15 @@ def test_box_terms_by_hand():
     assert both.item() == pytest.approx(2 * (1 - 1 / 9) + 0.5 * (1 - math.exp(-0.2)), abs=1e-6)
     for term in (squared_iou, giou, NWD()):
         assert term(a, a).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_log_box_by_hand():
+    # 1 of 4 px aside in x, as wide, twice as high: 1/4 + log 2.
+    assert log_box(box(6, 5, 4, 8), box(5, 5, 4, 4)).item() == pytest.approx(0.25 + math.log(2))
+    assert log_box(box(60, 50, 40, 80), box(50, 50, 40, 40)).item() == pytest.approx(0.25 + math.log(2))
+    assert log_box(box(5, 5, 3, 3), box(5, 5, 3, 3)).item() == 0
+    # A true side below 1 px counts as 1 px for the centre.
+    assert log_box(box(5.5, 5, 0.5, 1), box(5, 5, 0.5, 1)).item() == pytest.approx(0.5)
 
 
 def test_nwd_of_pairs_is_that_of_each():

@@ -108,3 +108,16 @@ def test_an_output_at_stride_4(how: str) -> None:
     sure[0, :, 3, 5] = torch.tensor([0.5, 0.5, 0.0, 0.0, 20.0, 20.0])
     (found,) = postprocess(sure, 0.5, stride=4)
     assert found["boxes"].tolist() == [[20, 12, 24, 16]]
+
+
+def test_boxes_start_at_the_side_that_is_given() -> None:
+    head = partial(DecoupledHead, width=16, box_prior=1.5, finer=2)
+    torch.manual_seed(0)
+    model = build(head=head, init="published").eval()
+    with torch.no_grad():
+        raw = model(*torch.rand(2, 1, 1, 5, 64, 64).unbind())
+    boxes, objectness, _ = decode(raw, 4)
+    assert_close(boxes[0, 17], torch.tensor([6.0, 6.0, 6.0, 6.0]), atol=0.3, rtol=0)
+    assert_close(objectness.sigmoid().mean().item(), 0.01, atol=2e-3, rtol=0)
+    with pytest.raises(ValueError, match="box_prior is 0; expected cells above 0"):
+        DecoupledHead(8, 1, 16, box_prior=0)
