@@ -51,14 +51,16 @@ from tdcnet.deploy.backends import OnnxRuntime, OpenVINO
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.quantize import quantize
 from tdcnet.losses import DetectionLoss
-from tdcnet.models import Detector, tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models import motion_2d, motion_2d_nano, motion_2d_small, tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models.clip_detector import ClipDetector
 from tdcnet.models.detector import STREAMS
 from tdcnet.models.single_stream import single_stream
 from tests.plain.network import plain
 
 SIZES = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
-MODELS = [*SIZES, *(f"{name}:{stream}" for name in SIZES for stream in STREAMS)]
-"""Networks, and their single streams as ``tdcnet:2d``."""
+LIGHT = {"motion_2d": motion_2d, "motion_2d_small": motion_2d_small, "motion_2d_nano": motion_2d_nano}
+MODELS = [*SIZES, *LIGHT, *(f"{name}:{stream}" for name in SIZES for stream in STREAMS)]
+"""Networks, and TDCNet's single streams as ``tdcnet:2d``."""
 STEP, FORWARD = "training step", "forward, deployed"
 FORMS = {
     **dict.fromkeys(("plain", "fast", "compiled"), (STEP, FORWARD)),
@@ -66,6 +68,8 @@ FORMS = {
     **dict.fromkeys(("onnxruntime", "openvino", "int8"), (FORWARD,)),
 }
 """Form -> what it can do."""
+OF_TDCNET = ("plain", "recompute")
+"""Forms that the light networks do not have: nothing in them was made faster, they have no attention."""
 
 
 @dataclass
@@ -109,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name in given.models
         for form in given.forms
         for what in wanted
-        if what in FORMS[form]
+        if what in FORMS[form] and not (name in LIGHT and form in OF_TDCNET)
     ]
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -178,8 +182,10 @@ def work(pipe: Connection, name: str, form: str, what: str, given: argparse.Name
         pipe.send(timed(run, device, before))
 
 
-def build(name: str, frames: int, **options: Any) -> Detector:
+def build(name: str, frames: int, **options: Any) -> ClipDetector:
     """A network by its name, or a single stream as ``tdcnet:2d``."""
+    if name in LIGHT:
+        return LIGHT[name](num_frames=frames, **options)
     size, _, stream = name.partition(":")
     model = SIZES[size](num_frames=frames, **options)
     return single_stream(model, stream) if stream else model

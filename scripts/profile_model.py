@@ -36,13 +36,13 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # scripts use each other; they are not a part of the package
 
-from scripts.benchmark import MODELS, SIZES, build
+from scripts.benchmark import LIGHT, MODELS, SIZES, build
 from tdcnet.allocator import keep_freed_memory
 from tdcnet.cost import OTHER, Cost, count, following, parts_of
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.weights import CheckpointError, load_detector
 from tdcnet.losses import DetectionLoss
-from tdcnet.models import Detector
+from tdcnet.models.clip_detector import ClipDetector
 
 TRAINING, DEPLOY = "training", "deploy"
 FORWARD, BACKWARD = "forward", "backward"
@@ -51,7 +51,7 @@ Run = Callable[["Meter"], object]
 
 BUDGET = {"batch": 2, "frames": 5, "size": [96, 96]}
 """The clips of the budget: 12, 6 and 3 positions, so windows are padded and shifted at every scale."""
-VARIANTS = (*SIZES, *(name for name in MODELS if name.startswith("tdcnet_nano:")), "tdcnet_nano differences")
+VARIANTS = (*SIZES, *LIGHT, *(name for name in MODELS if name.startswith("tdcnet_nano:")), "tdcnet_nano differences")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,7 +105,7 @@ def budget_of(variant: str) -> dict[str, dict[str, int]]:
     """What one forward pass of a variant costs in either form, on clips of :data:`BUDGET`."""
     torch.manual_seed(0)
     name, _, differences = variant.partition(" ")
-    model = build(name, BUDGET["frames"], differences=bool(differences)).train()
+    model = build(name, BUDGET["frames"], **({"differences": True} if differences else {})).train()
     clip = torch.rand(BUDGET["batch"], 1, BUDGET["frames"], *BUDGET["size"])
     deployed = reparameterize(model)
     trained = count(model, lambda: model(clip, clip))[OTHER]
@@ -143,13 +143,13 @@ class Case:
     """A form of a network: how it runs, what its parts cost, and a meter for each round."""
 
     form: str
-    model: Detector
+    model: ClipDetector
     run: Run
     costs: dict[str, Cost]
     rounds: list[Meter] = field(default_factory=list)
 
 
-def cases_of(model: Detector, clip: Tensor, backward: bool, parts: list[str]) -> list[Case]:
+def cases_of(model: ClipDetector, clip: Tensor, backward: bool, parts: list[str]) -> list[Case]:
     """The training form, if the network has one, and the deploy form."""
     deployed = reparameterize(model)
     with torch.inference_mode():
@@ -164,7 +164,7 @@ def cases_of(model: Detector, clip: Tensor, backward: bool, parts: list[str]) ->
     return cases
 
 
-def forward(model: Detector, clip: Tensor, grad: bool = False) -> Run:
+def forward(model: ClipDetector, clip: Tensor, grad: bool = False) -> Run:
     """One pass; with gradients it builds the graph, which is dropped after the time is taken."""
 
     def run(meter: Meter) -> Tensor:
@@ -176,7 +176,7 @@ def forward(model: Detector, clip: Tensor, grad: bool = False) -> Run:
     return run
 
 
-def training_step(model: Detector, clip: Tensor, optimizer: torch.optim.Optimizer) -> Run:
+def training_step(model: ClipDetector, clip: Tensor, optimizer: torch.optim.Optimizer) -> Run:
     """One step on random frames, a target in the middle of each."""
     loss = DetectionLoss(model.num_classes)
     h, w = clip.shape[-2:]

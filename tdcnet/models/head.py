@@ -16,8 +16,8 @@ class DecoupledHead(nn.Module):
     Args:
         prior: the probability that objectness and class start with; None leaves PyTorch's own start. With thousands of
             cells and one small target the first steps would otherwise only unlearn false alarms.
-        box_prior: side, in cells, that all boxes start with, centred on their cell; of the order of the data set's usual
-            size. None leaves PyTorch's own start, boxes of about one cell round its upper left corner.
+        box_prior: side, in cells, that all boxes start with, centred on their cell; of the order of the usual
+            side. None leaves PyTorch's own start, boxes of about one cell round its upper left corner.
         finer: cells along either side of one of the input map's: 2 gives an output at stride 4 of a neck at stride 8.
 
     Source: YOLOX (arXiv 2107.08430), as in TDCNet (arXiv 2511.09352).
