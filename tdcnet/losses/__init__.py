@@ -1,6 +1,6 @@
 """What is minimised; pure torch. A loss is put together from parts, each in a file of its own."""
 
-from tdcnet.losses.box_terms import NWD, WeightedSum, giou, log_box, squared_iou
+from tdcnet.losses.box_terms import NWD, WeightedSum, giou, log_box, pairwise_nwd, squared_iou
 from tdcnet.losses.centre_prior import SoftCentrePrior
 from tdcnet.losses.class_targets import hard, overlap
 from tdcnet.losses.detection import DetectionLoss
@@ -21,5 +21,6 @@ __all__ = [
     "in_box_or_cell",
     "log_box",
     "overlap",
+    "pairwise_nwd",
     "squared_iou",
 ]

@@ -47,16 +47,18 @@ class NWD:
 
     def __call__(self, boxes: Tensor, truth: Tensor) -> Tensor:
         """The term, [M]."""
-        return 1 - self._similarity(boxes - truth)
+        return 1 - _nwd(boxes - truth, self.constant)
 
-    def pairwise(self, a: Tensor, b: Tensor) -> Tensor:
-        """The similarity of all pairs, for an assignment: ``[..., N, 4], [..., M, 4] -> [..., N, M]``, 0 to 1."""
-        return self._similarity(a[..., :, None, :] - b[..., None, :, :])
 
-    def _similarity(self, difference: Tensor) -> Tensor:
-        centre, size = difference[..., :2], difference[..., 2:] / 2
-        squared = centre.square().sum(-1) + size.square().sum(-1)
-        return torch.exp(-(squared + 1e-12).sqrt() / self.constant)
+def pairwise_nwd(a: Tensor, b: Tensor, constant: float = 12.8) -> Tensor:
+    """The same as a similarity of all pairs, for an assignment: ``[..., N, 4], [..., M, 4] -> [..., N, M]``, 0 to 1."""
+    return _nwd(a[..., :, None, :] - b[..., None, :, :], constant)
+
+
+def _nwd(difference: Tensor, constant: float) -> Tensor:
+    centre, size = difference[..., :2], difference[..., 2:] / 2
+    squared = centre.square().sum(-1) + size.square().sum(-1)
+    return torch.exp(-(squared + 1e-12).sqrt() / constant)
 
 
 def log_box(boxes: Tensor, truth: Tensor) -> Tensor:

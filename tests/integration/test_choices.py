@@ -162,8 +162,14 @@ def test_every_row_of_every_ablation_composes(table):
         described = set()
         for own in cfg.stage.runs.values():
             row = compose("config", overrides=[*given, *own, "stage=train"])
-            described.add(OmegaConf.to_yaml(row.model, resolve=True) + str(row.dataset.num_frames))
-        assert len(described) == len(cfg.stage.runs), "each row is another network"
+            parts = (row.model, row.module.loss, row.dataset.augment)
+            described.add(
+                "".join(OmegaConf.to_yaml(part, resolve=True) for part in parts) + str(row.dataset.num_frames)
+            )
+            raw, box = torch.randn(1, 6, 8, 8), torch.tensor([[20.0, 20, 29, 26]])
+            loss = instantiate(row.module.loss, _convert_="all")(1)(raw, [{"boxes": box, "labels": torch.tensor([0])}])
+            assert torch.isfinite(loss["loss"])
+        assert len(described) == len(cfg.stage.runs), "each row is another network, loss or augmentation"
 
 
 def test_branches_may_be_chosen():

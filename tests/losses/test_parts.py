@@ -20,6 +20,7 @@ from tdcnet.losses import (
     in_box_or_cell,
     log_box,
     overlap,
+    pairwise_nwd,
     squared_iou,
 )
 
@@ -56,7 +57,7 @@ def test_log_box_by_hand():
 def test_nwd_of_pairs_is_that_of_each():
     torch.manual_seed(0)
     a, b = torch.rand(2, 3, 4) * 9, torch.rand(2, 5, 4) * 9
-    pairs = NWD(7).pairwise(a, b)
+    pairs = pairwise_nwd(a, b, 7)
     assert pairs.shape == (2, 3, 5)
     for i in range(3):
         for j in range(5):
