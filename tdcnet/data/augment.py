@@ -34,6 +34,9 @@ class Augment:
         paste: how often a moving target of another clip is put into a clip, see :mod:`tdcnet.data.paste`.
         decoys: how often one of another clip is put there standing still, not as a target: what looks like a target but
             stays where it is must not be taken for one. For sets whose targets move within a clip.
+        paste_scale: smallest and largest factor on the size of a pasted target, drawn evenly in its logarithm: small
+            ones may be rare in a set.
+        paste_gain: smallest and largest factor on its contrast.
         letterbox: start from the whole image, scaled to fit and centred, in place of a crop at the stored resolution.
 
     Raises:
@@ -53,6 +56,8 @@ class Augment:
         noise: float = 0.0,
         paste: float = 0.0,
         decoys: float = 0.0,
+        paste_scale: Sequence[float] = (1.0, 1.0),
+        paste_gain: Sequence[float] = (1.0, 1.0),
         letterbox: bool = False,
     ) -> None:
         probabilities = {
@@ -65,11 +70,13 @@ class Augment:
         for name, value in probabilities.items():
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}; it is a probability, from 0 to 1")
-        for name, pair in {"scale": scale, "gain": gain, "offset": offset}.items():
+        pairs = {"scale": scale, "gain": gain, "offset": offset, "paste_scale": paste_scale, "paste_gain": paste_gain}
+        for name, pair in pairs.items():
             if len(pair) != 2 or pair[0] > pair[1]:
                 raise ValueError(f"{name} is {tuple(pair)}; expected the smallest and the largest value")
-        if scale[0] <= 0:
-            raise ValueError(f"scale is {tuple(scale)}; a factor on the image must be above 0")
+        for name in ("scale", "paste_scale", "paste_gain"):
+            if pairs[name][0] <= 0:
+                raise ValueError(f"{name} is {tuple(pairs[name])}; a factor must be above 0")
         if translate < 0 or noise < 0:
             raise ValueError(f"translate is {translate}, noise is {noise}; neither may be below 0")
         self.size = int(size[0]), int(size[1])
@@ -82,7 +89,18 @@ class Augment:
         self.offset = float(offset[0]), float(offset[1])
         self.noise = noise
         self.paste, self.decoys = paste, decoys
+        self.paste_scale = float(paste_scale[0]), float(paste_scale[1])
+        self.paste_gain = float(paste_gain[0]), float(paste_gain[1])
         self.letterbox = letterbox
+
+    def of_pasted(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Draws the factors on size and contrast of a target that is put in; nothing is drawn where both are one."""
+        scale = gain = 1.0
+        if self.paste_scale != (1.0, 1.0):
+            scale = math.exp(rng.uniform(math.log(self.paste_scale[0]), math.log(self.paste_scale[1])))
+        if self.paste_gain != (1.0, 1.0):
+            gain = float(rng.uniform(*self.paste_gain))
+        return scale, gain
 
     def geometry(self, original_size: tuple[int, int], boxes: NDArray[np.float32], rng: np.random.Generator) -> Matrix:
         """Draws where a sample comes from.

@@ -302,6 +302,9 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             if found is None:
                 continue
             patches, corners = found
+            scale, gain = self.augment.of_pasted(rng)
+            if (scale, gain) != (1.0, 1.0):
+                patches, corners, tracked = paste.changed(patches, corners, tracked, scale, gain)
             region = paste.visible(matrix, self.size, images[-1].shape)
             centre = paste.place(patches[0].shape, region, boxes.astype(np.float64), rng)
             if centre is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,6 +82,32 @@ def cut(images: Sequence[Image], boxes: NDArray[np.float64]) -> tuple[list[NDArr
             return None
         patches.append((rest * fade).reshape(height, width).astype(np.float32))
     return patches, corners.astype(np.float64)
+
+
+def changed(
+    patches: Sequence[NDArray[np.float32]], corners: Points, boxes: NDArray[np.float64], scale: float, gain: float
+) -> tuple[list[NDArray[np.float32]], Points, NDArray[np.float64]]:
+    """A target made smaller or larger round its centre, and dimmer or brighter.
+
+    Args:
+        patches: T of one size, and their upper left px ``corners`` [T, 2], as :func:`cut` gives them.
+        boxes: [T, 4] xyxy px.
+        scale: factor on its sides.
+        gain: factor on its contrast.
+
+    Returns:
+        the same three anew. A patch has whole pixels: by how much that changes the factor, the boxes follow.
+    """
+    height, width = patches[0].shape
+    new = max(1, round(width * scale)), max(1, round(height * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    resized = [gain * cv2.resize(patch, new, interpolation=how) for patch in patches]
+    middle = corners + np.array([width, height]) / 2
+    factor = np.array(new) / (width, height)
+    moved = np.round(middle - np.array(new) / 2)
+    centre = moved + np.array(new) / 2 + (_centre(boxes) - middle) * factor
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2 * factor
+    return resized, moved, np.concatenate([centre - half, centre + half], axis=1)
 
 
 def stands_out(image: Image, patch: NDArray[np.float32], corner: NDArray[np.float64]) -> bool:

@@ -140,6 +140,52 @@ def test_a_pasted_target_moves_and_has_a_box():
             assert bright.size == 0 or bright.mean() == pytest.approx(90, abs=15)
 
 
+def test_a_smaller_and_dimmer_target_by_hand():
+    images, boxes = clip_of(recording("donor", 3))
+    patches, corners = paste.cut(images, boxes)
+    small, moved, fitting = paste.changed(patches, corners, boxes, 0.5, 0.5)
+    ratio = np.array(small[0].shape[::-1]) / patches[0].shape[::-1]
+    assert (abs(ratio - 0.5) < 0.06).all() and (moved == moved.round()).all()
+    np.testing.assert_allclose(fitting[:, 2:] - fitting[:, :2], 5 * np.tile(ratio, (5, 1)))
+    # The box lies on what is bright, to half a px, and what is bright is half as bright and half as wide.
+    for patch, corner, box in zip(small, moved, fitting, strict=True):
+        weight = patch.clip(0)
+        y, x = np.mgrid[: patch.shape[0], : patch.shape[1]] + 0.5
+        centre = corner + np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+        np.testing.assert_allclose(centre, (box[:2] + box[2:]) / 2, atol=0.5)
+        assert patch.sum() == pytest.approx(patches[0].sum() * 0.5 * ratio.prod(), rel=0.1)
+    same, there, still = paste.changed(patches, corners, boxes, 1.0, 1.0)
+    np.testing.assert_allclose(same, patches)
+    np.testing.assert_allclose(there, corners)
+    np.testing.assert_allclose(still, boxes)
+
+
+def test_pasted_targets_are_drawn_smaller_and_dimmer_and_move_as_far():
+    sizes, steps = [], []
+    for seed in range(40):
+        each = sample(PLAIN | {"paste": 1.0, "paste_scale": (0.4, 0.8), "paste_gain": (0.5, 0.9)}, seed)
+        if not len(each["boxes"]):
+            continue
+        x1, y1, x2, y2 = each["boxes"][0].tolist()
+        sizes.append(x2 - x1)
+        change = each["frames"].numpy() - slope().round()
+        assert 20 < change[2][int(y1) : int(y2) + 1, int(x1) : int(x2) + 1].max() < 92
+        if x1 > 20:  # inside of both older frames, too
+            columns = [np.average(np.arange(SIZE[1]), weights=(frame * (frame > 10)).sum(0)) for frame in change]
+            steps.append((columns[2] - columns[0]) / 2)
+    assert 1.5 < min(sizes) < 2.7 < 3.3 < max(sizes) < 4.5
+    assert steps and all(abs(step - 6) < 1 for step in steps)
+
+
+def test_factors_are_checked_and_draw_nothing_where_they_are_one():
+    with pytest.raises(ValueError, match=r"paste_scale is .*a factor must be above 0"):
+        Augment(paste_scale=(0, 1))
+    with pytest.raises(ValueError, match=r"paste_gain is .*smallest and the largest"):
+        Augment(paste_gain=(1, 0.5))
+    rng = np.random.default_rng(0)
+    assert Augment().of_pasted(rng) == (1, 1) and rng.random() == np.random.default_rng(0).random()
+
+
 def test_a_decoy_stands_still_and_has_none():
     found = 0
     for seed in range(12):
