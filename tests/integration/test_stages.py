@@ -402,3 +402,5 @@ def test_starts_draw_anew_and_are_taken_up_again(configure, tmp_path, capsys):
     assert (output / "seed0" / "report.html").stat().st_mtime_ns == before
     with pytest.raises(ValueError, match=r"stage\.seeds is 0; expected a number of starts from 1"):
         stages.run(*configure("stage=starts", "stage.seeds=0"))
+    with pytest.raises(ValueError, match=r"stage\.metric is 'Pd@0\.2'; a validation gives AP50, AP, .*Pd@0\.1"):
+        stages.run(*configure("stage=starts", "stage.metric=Pd@0.2"))
