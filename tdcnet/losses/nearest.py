@@ -36,13 +36,11 @@ class NearestCells:
         stride: int,
     ) -> Assignment:
         """Matches cells to boxes; takes and gives what :class:`~tdcnet.losses.simota.SimOTA` does."""
-        b, a = objectness.shape
         if truth.shape[1] == 0:
-            nothing = torch.zeros(b, a, device=boxes.device)
-            return Assignment(nothing.bool(), nothing.long(), nothing)
+            return Assignment.of_nothing(objectness)
         distance = (centres - truth[:, :, None, :2]).square().sum(-1)  # [B, G, A]
         distance = distance.masked_fill(~valid[..., None], torch.inf)
-        nearest = distance.topk(min(self.count, a), dim=-1, largest=False).indices
+        nearest = distance.topk(min(self.count, objectness.shape[1]), dim=-1, largest=False).indices
         claim = torch.zeros_like(distance, dtype=torch.bool).scatter(-1, nearest, True) & valid[..., None]
         matched = claim.any(1)
         box = distance.masked_fill(~claim, torch.inf).argmin(1) * matched

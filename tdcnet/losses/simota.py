@@ -30,6 +30,12 @@ class Assignment:
     similarity: Tensor
     """float [B, A], of the cell's prediction and its box, 0 to 1; 0 where not matched"""
 
+    @classmethod
+    def of_nothing(cls, objectness: Tensor) -> Assignment:
+        """Of a batch without boxes, whose cells are as many as ``objectness`` [B, A] has."""
+        nothing = torch.zeros(objectness.shape, device=objectness.device)
+        return cls(nothing.bool(), nothing.long(), nothing)
+
 
 class SimOTA:
     """Gives each box as many of the cheapest cells as its best predictions' similarities add up to.
@@ -88,10 +94,8 @@ class SimOTA:
                 padding.
             centres: of the cells, [A, 2] in px, ``stride`` px apart.
         """
-        b, a = objectness.shape
         if truth.shape[1] == 0:
-            nothing = torch.zeros(b, a, device=boxes.device)
-            return Assignment(nothing.bool(), nothing.long(), nothing)
+            return Assignment.of_nothing(objectness)
 
         offset = (centres[None, None] - truth[:, :, None, :2]).abs()  # [B, G, A, 2]
         inside = self.inside(offset, truth[:, :, None, 2:], stride) & valid[..., None]
@@ -110,7 +114,7 @@ class SimOTA:
         usable = candidate & valid[..., None]
         cost = cost.masked_fill(~usable, torch.inf)
 
-        n = min(self.candidates, a)
+        n = min(self.candidates, objectness.shape[1])
         count = similarity.masked_fill(~usable, 0).topk(n, dim=-1).values.sum(-1).int().clamp(min=1)  # [B, G]
         cheapest = cost.topk(n, dim=-1, largest=False).indices  # [B, G, n]
         taken = torch.arange(n, device=boxes.device) < count[..., None]

@@ -35,6 +35,8 @@ class DecoupledHead(nn.Module):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes is {num_classes}; at least 1 is needed")
+        if finer < 1:
+            raise ValueError(f"finer is {finer}; expected 1 or more cells along a side")
         if box_prior is not None and box_prior <= 0:
             raise ValueError(f"box_prior is {box_prior}; expected cells above 0")
         self.in_channels, self.num_classes = in_channels, num_classes

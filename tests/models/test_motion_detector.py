@@ -121,3 +121,5 @@ def test_boxes_start_at_the_side_that_is_given() -> None:
     assert_close(objectness.sigmoid().mean().item(), 0.01, atol=2e-3, rtol=0)
     with pytest.raises(ValueError, match="box_prior is 0; expected cells above 0"):
         DecoupledHead(8, 1, 16, box_prior=0)
+    with pytest.raises(ValueError, match="finer is 0; expected 1 or more cells"):
+        DecoupledHead(8, 1, 16, finer=0)
