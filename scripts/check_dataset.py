@@ -66,7 +66,7 @@ def summary(surveys: list[Survey]) -> dict[str, Any]:
     """The figures of one split."""
     targets = [target for found in surveys for target in found.targets]
     per_frame = [n for found in surveys for n in found.per_frame]
-    scr, speed = (_finite([getattr(t, name) for t in targets]) for name in ("scr", "speed"))
+    scr, speed, margin = (_finite([getattr(t, name) for t in targets]) for name in ("scr", "speed", "margin"))
     names = ["below", *(name for name, *_ in SIZE_BINS)]
     bins = [size_bin(target.side) for target in targets]
     return {
@@ -78,6 +78,7 @@ def summary(surveys: list[Survey]) -> dict[str, Any]:
         "frame sizes": sorted({f"{found.size[1]}x{found.size[0]}" for found in surveys if found.size}),
         "targets by size": {name: bins.count(name) for name in names if bins.count(name) or name != "below"},
         "signal-to-clutter ratio": _quartiles(scr),
+        "box beyond what is seen, px a side": _quartiles(margin),
         "speed in px per frame": _quartiles(speed),
         "unreadable frames": sum(len(found.bad) for found in surveys),
         "repeated frames": sum(len(found.repeated) for found in surveys),
@@ -307,11 +308,11 @@ def write(
     write_json(output / "report.json", report)
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(["split", "sequence", "frame", "x1", "y1", "x2", "y2", "label", "side", "scr", "speed"])
+    table.writerow(["split", "sequence", "frame", "x1", "y1", "x2", "y2", "label", "side", "scr", "speed", "margin"])
     every_target = {split: [t for each in every for t in each.targets] for split, every in surveys.items()}
     for split, targets in every_target.items():
         table.writerows(
-            [split, t.sequence, t.frame, *t.box, t.label, *(f"{v:.3f}" for v in (t.side, t.scr, t.speed))]
+            [split, t.sequence, t.frame, *t.box, t.label, *(f"{v:.3f}" for v in (t.side, t.scr, t.speed, t.margin))]
             for t in targets
         )
     write_atomically(output / "targets.csv", text.getvalue().encode())

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.data.transforms import Image, Matrix, letterbox_matrix
+from tdcnet.data.transforms import Image, Matrix, letterbox_matrix, scale_half, transform_boxes
 
 
 class Augment:
@@ -37,6 +37,10 @@ class Augment:
         paste_scale: smallest and largest factor on the size of a pasted target, drawn evenly in its logarithm: small
             ones may be rare in a set.
         paste_gain: smallest and largest factor on its contrast.
+        margin: how far boxes reach beyond what is seen of a target, px of the stored image. Where people drew them by
+            eye, that is most of a small target's box and does not depend on its size
+            (``scripts/check_dataset.py`` measures it); where an image is scaled, and a pasted target, this part of the
+            box is not. 0 scales boxes as the image.
         letterbox: start from the whole image, scaled to fit and centred, in place of a crop at the stored resolution.
 
     Raises:
@@ -58,6 +62,7 @@ class Augment:
         decoys: float = 0.0,
         paste_scale: Sequence[float] = (1.0, 1.0),
         paste_gain: Sequence[float] = (1.0, 1.0),
+        margin: float = 0.0,
         letterbox: bool = False,
     ) -> None:
         probabilities = {
@@ -77,8 +82,8 @@ class Augment:
         for name in ("scale", "paste_scale", "paste_gain"):
             if pairs[name][0] <= 0:
                 raise ValueError(f"{name} is {tuple(pairs[name])}; a factor must be above 0")
-        if translate < 0 or noise < 0:
-            raise ValueError(f"translate is {translate}, noise is {noise}; neither may be below 0")
+        if min(translate, noise, margin) < 0:
+            raise ValueError(f"translate is {translate}, noise {noise}, margin {margin}; none may be below 0")
         self.size = int(size[0]), int(size[1])
         self.target_probability = target_probability
         self.flip_horizontal = flip_horizontal
@@ -91,6 +96,7 @@ class Augment:
         self.paste, self.decoys = paste, decoys
         self.paste_scale = float(paste_scale[0]), float(paste_scale[1])
         self.paste_gain = float(paste_gain[0]), float(paste_gain[1])
+        self.margin = margin
         self.letterbox = letterbox
 
     def of_pasted(self, rng: np.random.Generator) -> tuple[float, float]:
@@ -141,6 +147,26 @@ class Augment:
             matrix[1] = -matrix[1]
             matrix[1, 2] += out_h
         return matrix
+
+    def boxes(self, boxes: NDArray[np.float32], matrix: Matrix, original_size: tuple[int, int]) -> NDArray[np.float32]:
+        """Boxes of the stored image on a sample, ``margin`` considered.
+
+        Args:
+            boxes: float32 [N, 4], xyxy px of the stored image.
+            matrix: as :meth:`geometry` gives it.
+            original_size: height and width of the stored image, px.
+
+        Returns:
+            float32 [N, 4], xyxy px of the sample; not clipped.
+        """
+        moved = transform_boxes(boxes, matrix)
+        if not self.margin or not len(boxes):
+            return moved
+        usual = np.diag(letterbox_matrix(original_size, self.size))[:2] if self.letterbox else np.ones(2)
+        factor = np.abs(np.diag(matrix)[:2]) / usual
+        half = usual * scale_half((boxes[:, 2:] - boxes[:, :2]) / 2, factor, self.margin)
+        centre = (moved[:, :2] + moved[:, 2:]) / 2
+        return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
 
     def _start(self, window: int, length: int, target: NDArray[np.float32] | None, rng: np.random.Generator) -> int:
         """Where a window begins along one axis of the stored image, px."""

@@ -234,8 +234,10 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             aligned = frames  # also where the camera stood still: half the bytes to hand over
         frames, aligned = self._finish(frames, aligned, content_rect((h, w), matrix, self.size), rng, positions)
 
-        boxes = transform_boxes(original_boxes, matrix)
-        if self.augment is not None:
+        if self.augment is None:
+            boxes = transform_boxes(original_boxes, matrix)
+        else:
+            boxes = self.augment.boxes(original_boxes, matrix, (h, w))
             centres = (boxes[:, :2] + boxes[:, 2:]) / 2
             inside = ((centres >= 0) & (centres < (self.size[1], self.size[0]))).all(axis=1)
             boxes, labels, original_boxes = boxes[inside], labels[inside], original_boxes[inside]
@@ -304,7 +306,7 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             patches, corners = found
             scale, gain = self.augment.of_pasted(rng)
             if (scale, gain) != (1.0, 1.0):
-                patches, corners, tracked = paste.changed(patches, corners, tracked, scale, gain)
+                patches, corners, tracked = paste.changed(patches, corners, tracked, scale, gain, self.augment.margin)
             region = paste.visible(matrix, self.size, images[-1].shape)
             centre = paste.place(patches[0].shape, region, boxes.astype(np.float64), rng)
             if centre is None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import Sequence
-from tdcnet.data.targets import sides, signal_to_clutter, speeds
+from tdcnet.data.targets import margins, sides, signal_to_clutter, speeds
 from tdcnet.data.transforms import full_scale
 
 Floats = NDArray[np.float64]
@@ -33,6 +33,7 @@ class Target:
     label: int
     side: float
     scr: float
+    margin: float
     speed: float
     place: tuple[float, float]
     """Centre as a fraction of width and height."""
@@ -114,14 +115,14 @@ def survey(
         found.frames += 1
         boxes = sequence.boxes[t]
         found.per_frame.append(len(boxes))
-        ratios = np.full(len(boxes), np.nan)
+        ratios = beyond = np.full(len(boxes), np.nan)
         try:
             image = sequence.frames.read(t)
         except DataError as error:
             found.bad.append(str(error))
         else:
             found.size = found.size or (image.shape[0], image.shape[1])
-            ratios = signal_to_clutter(image, boxes)
+            ratios, beyond = signal_to_clutter(image, boxes), margins(image, boxes)
             digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).digest()
             if digest == before and last == t - 1:
                 found.repeated.append(t)
@@ -140,6 +141,7 @@ def survey(
                     label=int(sequence.labels[t][i]),
                     side=float(sides(boxes[i : i + 1])[0]),
                     scr=float(ratios[i]),
+                    margin=float(beyond[i]),
                     speed=float(moving[t][i]),
                     place=((x1 + x2) / 2 / width, (y1 + y2) / 2 / height),
                 )

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.data.transforms import Image, full_scale
+from tdcnet.data.transforms import Image, full_scale, scale_half
 
 MARGIN = 0.3
 """How far beyond the box, as a fraction of its sides, the surroundings that are cut out with it reach."""
@@ -85,7 +85,12 @@ def cut(images: Sequence[Image], boxes: NDArray[np.float64]) -> tuple[list[NDArr
 
 
 def changed(
-    patches: Sequence[NDArray[np.float32]], corners: Points, boxes: NDArray[np.float64], scale: float, gain: float
+    patches: Sequence[NDArray[np.float32]],
+    corners: Points,
+    boxes: NDArray[np.float64],
+    scale: float,
+    gain: float,
+    margin: float = 0.0,
 ) -> tuple[list[NDArray[np.float32]], Points, NDArray[np.float64]]:
     """A target made smaller or larger round its centre, and dimmer or brighter.
 
@@ -94,6 +99,7 @@ def changed(
         boxes: [T, 4] xyxy px.
         scale: factor on its sides.
         gain: factor on its contrast.
+        margin: the part of the boxes, px from each edge, that stays; see :class:`~tdcnet.data.augment.Augment`.
 
     Returns:
         the same three anew. A patch has whole pixels: by how much that changes the factor, the boxes follow.
@@ -106,7 +112,7 @@ def changed(
     factor = np.array(new) / (width, height)
     moved = np.round(middle - np.array(new) / 2)
     centre = moved + np.array(new) / 2 + (_centre(boxes) - middle) * factor
-    half = (boxes[:, 2:] - boxes[:, :2]) / 2 * factor
+    half = scale_half((boxes[:, 2:] - boxes[:, :2]) / 2, factor, margin)
     return resized, moved, np.concatenate([centre - half, centre + half], axis=1)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Listed
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,23 +51,42 @@ def signal_to_clutter(image: NDArray[np.generic], boxes: NDArray[np.floating]) -
         [N]; NaN where nothing is left inside or around.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    height, width = image.shape
-    rectangles = [_pixels(box, height, width) for box in boxes]
-    background = np.ones((height, width), np.bool_)
-    for rows, columns in rectangles:
-        background[rows, columns] = False
     least = 0.5 if image.dtype.kind in "ui" else 0.5 * full_scale(image) / 255
     ratios = np.full(len(boxes), np.nan)
-    for i, (rows, columns) in enumerate(rectangles):
-        around = tuple(
-            slice(max(0, part.start - SURROUND), min(n, part.stop + SURROUND))
-            for part, n in ((rows, height), (columns, width))
-        )
-        inside, outside = image[rows, columns], image[around][background[around]]
+    for i, (inside, outside) in enumerate(_inside_and_around(image, boxes)):
         if inside.size and outside.size:
             deviation = max(float(outside.std(dtype=np.float64)), least)
             ratios[i] = abs(inside.mean(dtype=np.float64) - outside.mean(dtype=np.float64)) / deviation
     return ratios
+
+
+def margins(image: NDArray[np.generic], boxes: NDArray[np.floating]) -> Floats:
+    """How far each box reaches beyond what is seen of its target, px on each side: the mean over both axes.
+
+    Seen is what hangs together with the box's most conspicuous pixel and differs at least half as much from the median
+    around it (as in :func:`signal_to_clutter`). Boxes that people drew by eye are often several px wider, whatever the
+    target's size: see ``margin`` of :class:`~tdcnet.data.augment.Augment`.
+
+    Args:
+        image: [H, W].
+        boxes: [N, 4] xyxy px.
+
+    Returns:
+        [N]; NaN where nothing is left inside or around, or where nothing stands out: by less than twice the deviation
+        around.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    found = np.full(len(boxes), np.nan)
+    for i, (inside, outside) in enumerate(_inside_and_around(image, boxes)):
+        if not inside.size or not outside.size:
+            continue
+        height = np.abs(inside.astype(np.float64) - np.median(outside.astype(np.float64)))
+        if height.max() <= 2 * outside.std(dtype=np.float64):
+            continue
+        _, regions, boxes_of, _ = cv2.connectedComponentsWithStats((2 * height >= height.max()).astype(np.uint8))
+        seen = boxes_of[regions.flat[height.argmax()], [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+        found[i] = ((boxes[i, 2:] - boxes[i, :2] - seen) / 2).mean()
+    return found
 
 
 def speeds(boxes: Listed[NDArray[np.floating]], segment_start: NDArray[np.int64] | None = None) -> list[Floats]:
@@ -90,6 +111,23 @@ def speeds(boxes: Listed[NDArray[np.floating]], segment_start: NDArray[np.int64]
         here, there = _centres(now), _centres(before)
         found.append(np.linalg.norm(here[:, None] - there[None], axis=-1).min(axis=1))
     return found
+
+
+def _inside_and_around(
+    image: NDArray[np.generic], boxes: Floats
+) -> Iterator[tuple[NDArray[np.generic], NDArray[np.generic]]]:
+    """The pixels in each box [h, w], and those up to :data:`SURROUND` px around it that are in no box [K]."""
+    height, width = image.shape
+    rectangles = [_pixels(box, height, width) for box in boxes]
+    background = np.ones((height, width), np.bool_)
+    for rows, columns in rectangles:
+        background[rows, columns] = False
+    for rows, columns in rectangles:
+        around = tuple(
+            slice(max(0, part.start - SURROUND), min(n, part.stop + SURROUND))
+            for part, n in ((rows, height), (columns, width))
+        )
+        yield image[rows, columns], image[around][background[around]]
 
 
 def _centres(boxes: NDArray[np.floating]) -> Floats:

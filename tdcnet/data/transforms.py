@@ -65,6 +65,21 @@ def transform_boxes(boxes: NDArray[np.float32], matrix: Matrix) -> NDArray[np.fl
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
 
 
+def scale_half(half: NDArray[np.floating], factor: NDArray[np.float64], margin: float) -> NDArray[np.float64]:
+    """Half the sides of boxes round targets that are shown larger or smaller.
+
+    Args:
+        half: [N, 2], half the width and the height, px.
+        factor: [2], on what is shown, in x and y.
+        margin: px; so far the boxes reach beyond what is seen of a target, and that does not grow with it.
+
+    Returns:
+        float64 [N, 2].
+    """
+    scaled: NDArray[np.float64] = np.maximum(half - margin, 0) * factor + np.minimum(half, margin)
+    return scaled
+
+
 def clip_boxes(boxes: NDArray[np.float32], size: tuple[int, int], min_side: float = 1.0) -> NDArray[np.float32]:
     """Boxes cut at the border of an image, no side shorter than ``min_side`` px.
 

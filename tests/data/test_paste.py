@@ -177,6 +177,17 @@ def test_pasted_targets_are_drawn_smaller_and_dimmer_and_move_as_far():
     assert steps and all(abs(step - 6) < 1 for step in steps)
 
 
+def test_the_margin_of_a_pasted_box_stays():
+    patches = [np.ones((8, 12), np.float32)] * 2
+    boxes = np.array([[4.0, 5, 14, 11], [5, 5, 15, 11]])  # 10 x 6 px
+    corners = np.array([[3.0, 4], [4, 4]])
+    _, _, whole = paste.changed(patches, corners, boxes, 0.5, 1.0)
+    _, _, kept = paste.changed(patches, corners, boxes, 0.5, 1.0, margin=2)
+    np.testing.assert_allclose(whole[:, 2:] - whole[:, :2], [[5, 3]] * 2)
+    np.testing.assert_allclose(kept[:, 2:] - kept[:, :2], [[7, 5]] * 2)  # 6 and 2 px seen become 3 and 1
+    np.testing.assert_allclose(whole[:, :2] + whole[:, 2:], kept[:, :2] + kept[:, 2:])
+
+
 def test_factors_are_checked_and_draw_nothing_where_they_are_one():
     with pytest.raises(ValueError, match=r"paste_scale is .*a factor must be above 0"):
         Augment(paste_scale=(0, 1))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tdcnet.data.targets import sides, signal_to_clutter, size_bin, speeds
+from tdcnet.data.targets import margins, sides, signal_to_clutter, size_bin, speeds
 
 
 def test_sizes_and_their_bins():
@@ -59,6 +59,21 @@ def test_signal_to_clutter_at_the_border_and_on_flat_ground():
     assert np.isnan(signal_to_clutter(flat, np.array([[40.0, 40, 45, 45]]))).all()
     everything = signal_to_clutter(flat, np.array([[0.0, 0, 30, 30]]))
     assert np.isnan(everything).all()
+
+
+def test_margins_by_hand():
+    """A target of 4x2 px in boxes 10 px wide and 6 px high, and in one that fits."""
+    image = np.where(np.indices((80, 80)).sum(axis=0) % 2, 98, 102).astype(np.uint8)
+    image[40:42, 40:44] = 150
+    image[38, 37] = 130  # as bright as it need be to count, and away from the target
+    image[39, 40:44] = 120  # a blurred edge that is less than half as bright
+    boxes = np.array([[36.0, 38, 46, 44], [40, 40, 44, 42]])
+    assert margins(image, boxes[:1]) == pytest.approx([(3 + 2) / 2])
+    assert margins(image, boxes[1:]) == pytest.approx([0])
+    assert margins(200 - image, boxes[:1]) == pytest.approx([2.5]), "a dark target"
+    assert margins(image.astype(np.float32) / 255, boxes[:1]) == pytest.approx([2.5])
+    assert np.isnan(margins(image, np.array([[10.0, 10, 20, 20]]))).all(), "nothing stands out"
+    assert np.isnan(margins(image, np.array([[90.0, 10, 99, 20]]))).all(), "outside"
 
 
 def test_speeds():

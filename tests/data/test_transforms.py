@@ -153,6 +153,23 @@ def test_boxes_follow_a_bright_dot(seed: int) -> None:
     assert np.abs(np.array(centre) - (moved[:2] + moved[2:]) / 2).max() < 0.5
 
 
+def test_the_margin_of_a_box_is_not_scaled_with_the_image() -> None:
+    """A target of 4x2 px in a box that reaches 3 px beyond it, and one whose box is narrower than twice that."""
+    boxes = np.array([[20, 30, 30, 38], [40, 40, 44, 41]], np.float32)
+    twice = np.array([[-2.0, 0, 200], [0, 2, -10], [0, 0, 1]])  # mirrored, too
+    # Centres (25, 34), (42, 40.5) go to (150, 58) and (116, 71); 4 and 2 px seen become 8 and 4, with 3 on each side.
+    found = Augment((96, 128), margin=3).boxes(boxes, twice, (80, 120))
+    np.testing.assert_allclose(found, [[143, 53, 157, 63], [114, 70.5, 118, 71.5]])
+    np.testing.assert_allclose(Augment((96, 128)).boxes(boxes, twice, (80, 120)), transform_boxes(boxes, twice))
+    # From the letterbox on: what is halved to fit is so at the detector's work, too, box and margin. Twice as large as
+    # that, 4 and 2 px seen are as stored, and half of the margin is on each side.
+    fitted = Augment((40, 60), letterbox=True, margin=3)
+    half = letterbox_matrix((80, 120), (40, 60))
+    np.testing.assert_allclose(fitted.boxes(boxes, half, (80, 120)), boxes / 2)
+    as_it_is = np.eye(3)
+    np.testing.assert_allclose(fitted.boxes(boxes[:1], as_it_is, (80, 120)), [[25 - 3.5, 34 - 2.5, 25 + 3.5, 34 + 2.5]])
+
+
 def test_clip_boxes_keeps_tiny_ones() -> None:
     boxes = np.array([[-3, 5, 4, 9], [10.2, 10.2, 10.6, 12.2], [19.8, 2, 23, 4], [5, 5, 6, 6]], np.float32)
     # Cut; 0.4 px wide -> 1 px round 10.4; 0.2 px left at the border -> 1 px moved inside; as it was.
@@ -307,7 +324,14 @@ def test_noise_is_new_per_frame_and_shared_by_the_aligned_twin(dtype: type) -> N
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("flip_horizontal", 1.5), ("scale", (1.2, 0.8)), ("scale", (0, 1)), ("translate", -0.1), ("gain", (1,))],
+    [
+        ("flip_horizontal", 1.5),
+        ("scale", (1.2, 0.8)),
+        ("scale", (0, 1)),
+        ("translate", -0.1),
+        ("margin", -1),
+        ("gain", (1,)),
+    ],
 )
 def test_augment_names_the_bad_argument(argument: str, value: object) -> None:
     with pytest.raises(ValueError, match=argument):
