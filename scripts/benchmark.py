@@ -51,14 +51,19 @@ from tdcnet.deploy.backends import OnnxRuntime, OpenVINO
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.quantize import quantize
 from tdcnet.losses import DetectionLoss
-from tdcnet.models import motion_2d, motion_2d_nano, motion_2d_small, tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models import motion_2d, motion_2d_fine, motion_2d_nano, motion_2d_small, tdcnet, tdcnet_nano, tdcnet_small
 from tdcnet.models.clip_detector import ClipDetector
 from tdcnet.models.detector import STREAMS
 from tdcnet.models.single_stream import single_stream
 from tests.plain.network import plain
 
 SIZES = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
-LIGHT = {"motion_2d": motion_2d, "motion_2d_small": motion_2d_small, "motion_2d_nano": motion_2d_nano}
+LIGHT = {
+    "motion_2d": motion_2d,
+    "motion_2d_small": motion_2d_small,
+    "motion_2d_fine": motion_2d_fine,
+    "motion_2d_nano": motion_2d_nano,
+}
 MODELS = [*SIZES, *LIGHT, *(f"{name}:{stream}" for name in SIZES for stream in STREAMS)]
 """Networks, and TDCNet's single streams as ``tdcnet:2d``."""
 STEP, FORWARD = "training step", "forward, deployed"

@@ -8,7 +8,15 @@ from tdcnet.models.motion_detector import Motion2D
 from tdcnet.models.motion_inputs import Differences, NewestFrame
 from tdcnet.models.neck import TopDownNeck
 from tdcnet.models.postprocess import postprocess
-from tdcnet.models.presets import motion_2d, motion_2d_nano, motion_2d_small, tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models.presets import (
+    motion_2d,
+    motion_2d_fine,
+    motion_2d_nano,
+    motion_2d_small,
+    tdcnet,
+    tdcnet_nano,
+    tdcnet_small,
+)
 from tdcnet.models.shufflenet3d import ShuffleNet3D
 from tdcnet.models.single_stream import SingleStream
 from tdcnet.models.tdcsta import TDCSTA
@@ -28,6 +36,7 @@ __all__ = [
     "SumFusion",
     "TopDownNeck",
     "motion_2d",
+    "motion_2d_fine",
     "motion_2d_nano",
     "motion_2d_small",
     "postprocess",

@@ -1,4 +1,4 @@
-"""TDCNet as published, the light detector beside it, and two smaller ones of each for little machines."""
+"""TDCNet as published, the light detector beside it, and smaller ones of each; one is for tiny targets."""
 
 from __future__ import annotations
 
@@ -92,10 +92,12 @@ def tdcnet_nano(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5,
     )
 
 
-def _motion_2d(num_classes: int, in_channels: int, num_frames: int, *, width: float, head_width: int) -> Motion2D:
+def _motion_2d(
+    num_classes: int, in_channels: int, num_frames: int, *, width: float, head_width: int, fine: bool = False
+) -> Motion2D:
     return Motion2D(
         motion=Differences,
-        backbone=partial(CSPDarknet, width=width),
+        backbone=partial(CSPDarknet, width=width, fine=fine),
         neck=TopDownNeck,
         head=partial(DecoupledHead, num_classes=num_classes, width=head_width),
         in_channels=in_channels,
@@ -114,6 +116,11 @@ def motion_2d(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -
 def motion_2d_small(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> Motion2D:
     """Half the width of :func:`motion_2d` and less; ``configs/model/motion_2d_small.yaml``."""
     return _motion_2d(num_classes, in_channels, num_frames, width=0.1875, head_width=128)
+
+
+def motion_2d_fine(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> Motion2D:
+    """:func:`motion_2d_small` with features and output at stride 4; ``configs/model/motion_2d_fine.yaml``."""
+    return _motion_2d(num_classes, in_channels, num_frames, width=0.1875, head_width=48, fine=True)
 
 
 def motion_2d_nano(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5) -> Motion2D:

@@ -45,10 +45,9 @@ CHOICES = [
     ["model/temporal_conv=tadaconv", "model.backbone_tdc.temporal_conv.calibrate=out"],
     ["model/temporal_block=sifa", "model.backbone_tdc.temporal_block=null"],
     ["model.head.finer=2"],
-    *([f"model={name}"] for name in ("motion_2d_nano", "motion_2d_small", "motion_2d")),
+    *([f"model={name}"] for name in ("motion_2d_nano", "motion_2d_small", "motion_2d_fine", "motion_2d")),
     *(["model=motion_2d_nano", f"model/motion={name}"] for name in files("motion")),
     *(["model=motion_2d_nano", f"model/attention={name}"] for name in ("cbam", "coordinate")),
-    ["model=motion_2d_nano", "model.backbone.fine=true", "model.head.width=32"],
 ]
 
 

@@ -4,12 +4,17 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from tdcnet.models import motion_2d, motion_2d_nano, motion_2d_small, tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models import motion_2d, motion_2d_fine, motion_2d_nano, motion_2d_small, tdcnet, tdcnet_nano, tdcnet_small
 from tdcnet.models.single_stream import single_stream
 from tests.integration.conftest import CONFIGS
 
 TDCNETS = {"tdcnet": tdcnet, "tdcnet_small": tdcnet_small, "tdcnet_nano": tdcnet_nano}
-LIGHT = {"motion_2d": motion_2d, "motion_2d_small": motion_2d_small, "motion_2d_nano": motion_2d_nano}
+LIGHT = {
+    "motion_2d": motion_2d,
+    "motion_2d_small": motion_2d_small,
+    "motion_2d_fine": motion_2d_fine,
+    "motion_2d_nano": motion_2d_nano,
+}
 PRESETS = TDCNETS | LIGHT
 
 
