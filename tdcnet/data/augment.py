@@ -41,6 +41,9 @@ class Augment:
             eye, that is most of a small target's box and does not depend on its size
             (``scripts/check_dataset.py`` measures it); where an image is scaled, and a pasted target, this part of the
             box is not. 0 scales boxes as the image.
+        label_noise: standard deviation of the logarithm by which widths and heights of boxes are changed, each by its
+            own. Where people drew boxes by eye, those of another recording differ by such; with a box term that
+            punishes boxes which miss IoU one half, training then finds sizes that fit most of them.
         letterbox: start from the whole image, scaled to fit and centred, in place of a crop at the stored resolution.
 
     Raises:
@@ -63,6 +66,7 @@ class Augment:
         paste_scale: Sequence[float] = (1.0, 1.0),
         paste_gain: Sequence[float] = (1.0, 1.0),
         margin: float = 0.0,
+        label_noise: float = 0.0,
         letterbox: bool = False,
     ) -> None:
         probabilities = {
@@ -82,8 +86,14 @@ class Augment:
         for name in ("scale", "paste_scale", "paste_gain"):
             if pairs[name][0] <= 0:
                 raise ValueError(f"{name} is {tuple(pairs[name])}; a factor must be above 0")
-        if min(translate, noise, margin) < 0:
-            raise ValueError(f"translate is {translate}, noise {noise}, margin {margin}; none may be below 0")
+        for name, value in (
+            ("translate", translate),
+            ("noise", noise),
+            ("margin", margin),
+            ("label_noise", label_noise),
+        ):
+            if value < 0:
+                raise ValueError(f"{name} is {value}; it may not be below 0")
         self.size = int(size[0]), int(size[1])
         self.target_probability = target_probability
         self.flip_horizontal = flip_horizontal
@@ -96,7 +106,7 @@ class Augment:
         self.paste, self.decoys = paste, decoys
         self.paste_scale = float(paste_scale[0]), float(paste_scale[1])
         self.paste_gain = float(paste_gain[0]), float(paste_gain[1])
-        self.margin = margin
+        self.margin, self.label_noise = margin, label_noise
         self.letterbox = letterbox
 
     def of_pasted(self, rng: np.random.Generator) -> tuple[float, float]:
@@ -148,23 +158,28 @@ class Augment:
             matrix[1, 2] += out_h
         return matrix
 
-    def boxes(self, boxes: NDArray[np.float32], matrix: Matrix, original_size: tuple[int, int]) -> NDArray[np.float32]:
-        """Boxes of the stored image on a sample, ``margin`` considered.
+    def boxes(
+        self, boxes: NDArray[np.float32], matrix: Matrix, original_size: tuple[int, int], rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Boxes of the stored image on a sample, with ``margin`` and ``label_noise``.
 
         Args:
             boxes: float32 [N, 4], xyxy px of the stored image.
             matrix: as :meth:`geometry` gives it.
             original_size: height and width of the stored image, px.
+            rng: where all draws come from; nothing is drawn without noise.
 
         Returns:
             float32 [N, 4], xyxy px of the sample; not clipped.
         """
         moved = transform_boxes(boxes, matrix)
-        if not self.margin or not len(boxes):
+        if not len(boxes) or (self.margin, self.label_noise) == (0, 0):
             return moved
         usual = np.diag(letterbox_matrix(original_size, self.size))[:2] if self.letterbox else np.ones(2)
         factor = np.abs(np.diag(matrix)[:2]) / usual
         half = usual * scale_half((boxes[:, 2:] - boxes[:, :2]) / 2, factor, self.margin)
+        if self.label_noise:
+            half = half * np.exp(rng.normal(0, self.label_noise, half.shape))
         centre = (moved[:, :2] + moved[:, 2:]) / 2
         return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
 

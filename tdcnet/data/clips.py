@@ -234,13 +234,13 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             aligned = frames  # also where the camera stood still: half the bytes to hand over
         frames, aligned = self._finish(frames, aligned, content_rect((h, w), matrix, self.size), rng, positions)
 
-        if self.augment is None:
-            boxes = transform_boxes(original_boxes, matrix)
-        else:
-            boxes = self.augment.boxes(original_boxes, matrix, (h, w))
+        if self.augment is not None and rng is not None:
+            boxes = self.augment.boxes(original_boxes, matrix, (h, w), rng)
             centres = (boxes[:, :2] + boxes[:, 2:]) / 2
             inside = ((centres >= 0) & (centres < (self.size[1], self.size[0]))).all(axis=1)
             boxes, labels, original_boxes = boxes[inside], labels[inside], original_boxes[inside]
+        else:
+            boxes = transform_boxes(original_boxes, matrix)
         tensor = torch.from_numpy(frames)
         return {
             "frames": tensor,

@@ -155,19 +155,35 @@ def test_boxes_follow_a_bright_dot(seed: int) -> None:
 
 def test_the_margin_of_a_box_is_not_scaled_with_the_image() -> None:
     """A target of 4x2 px in a box that reaches 3 px beyond it, and one whose box is narrower than twice that."""
+    rng = np.random.default_rng(0)
     boxes = np.array([[20, 30, 30, 38], [40, 40, 44, 41]], np.float32)
     twice = np.array([[-2.0, 0, 200], [0, 2, -10], [0, 0, 1]])  # mirrored, too
     # Centres (25, 34), (42, 40.5) go to (150, 58) and (116, 71); 4 and 2 px seen become 8 and 4, with 3 on each side.
-    found = Augment((96, 128), margin=3).boxes(boxes, twice, (80, 120))
+    found = Augment((96, 128), margin=3).boxes(boxes, twice, (80, 120), rng)
     np.testing.assert_allclose(found, [[143, 53, 157, 63], [114, 70.5, 118, 71.5]])
-    np.testing.assert_allclose(Augment((96, 128)).boxes(boxes, twice, (80, 120)), transform_boxes(boxes, twice))
+    np.testing.assert_allclose(Augment((96, 128)).boxes(boxes, twice, (80, 120), rng), transform_boxes(boxes, twice))
     # From the letterbox on: what is halved to fit is so at the detector's work, too, box and margin. Twice as large as
     # that, 4 and 2 px seen are as stored, and half of the margin is on each side.
     fitted = Augment((40, 60), letterbox=True, margin=3)
     half = letterbox_matrix((80, 120), (40, 60))
-    np.testing.assert_allclose(fitted.boxes(boxes, half, (80, 120)), boxes / 2)
+    np.testing.assert_allclose(fitted.boxes(boxes, half, (80, 120), rng), boxes / 2)
     as_it_is = np.eye(3)
-    np.testing.assert_allclose(fitted.boxes(boxes[:1], as_it_is, (80, 120)), [[25 - 3.5, 34 - 2.5, 25 + 3.5, 34 + 2.5]])
+    np.testing.assert_allclose(
+        fitted.boxes(boxes[:1], as_it_is, (80, 120), rng), [[25 - 3.5, 34 - 2.5, 25 + 3.5, 34 + 2.5]]
+    )
+
+
+def test_noise_of_labels_is_of_the_given_deviation_round_the_same_centre() -> None:
+    rng = np.random.default_rng(0)
+    boxes = np.tile(np.array([[20, 30, 30, 38]], np.float32), (4000, 1))
+    found = Augment((96, 128), label_noise=0.15).boxes(boxes, np.eye(3), (96, 128), rng)
+    np.testing.assert_allclose((found[:, :2] + found[:, 2:]) / 2, np.tile([25, 34], (4000, 1)), atol=1e-4)
+    logarithms = np.log((found[:, 2:] - found[:, :2]) / (10, 8))
+    np.testing.assert_allclose(logarithms.mean(axis=0), 0, atol=0.01)
+    np.testing.assert_allclose(np.cov(logarithms.T), np.diag([0.15**2] * 2), atol=0.001)
+    before = rng.bit_generator.state
+    Augment((96, 128), margin=3).boxes(boxes, np.eye(3), (96, 128), rng)
+    assert rng.bit_generator.state == before, "draws nothing without it, so that trainings stay what they were"
 
 
 def test_clip_boxes_keeps_tiny_ones() -> None:
