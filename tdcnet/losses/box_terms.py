@@ -73,6 +73,28 @@ def log_box(boxes: Tensor, truth: Tensor) -> Tensor:
     return (centre + size).sum(1)
 
 
+class IoUBelow:
+    """``sigmoid((least - IoU) / width)``: a smooth count of boxes that overlap too little to be hits.
+
+    Where labels were drawn by eye, a target's size on the image does not tell that of its box. ``1 - IoU^2`` then ends at
+    the usual size, and small boxes are missed; this ends where most boxes overlap by ``least``, which is some percent
+    lower where few are much smaller than the usual.
+
+    Args:
+        least: IoU of a hit, 0.5 for AP50.
+        width: of the step, in IoU. There is hardly a gradient further than some widths from ``least``.
+    """
+
+    def __init__(self, least: float = 0.5, width: float = 0.08) -> None:
+        if not 0 < least < 1 or width <= 0:
+            raise ValueError(f"least is {least}, width {width}; expected an IoU between 0 and 1, and a width above 0")
+        self.least, self.width = least, width
+
+    def __call__(self, boxes: Tensor, truth: Tensor) -> Tensor:
+        """The term, [M]; 0.002 and not 0 where they are equal, with the defaults."""
+        return ((self.least - _iou(boxes, truth)) / self.width).sigmoid()
+
+
 class WeightedSum:
     """Several terms at once.
 

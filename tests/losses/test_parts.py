@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from tdcnet.losses import (
     NWD,
     DetectionLoss,
+    IoUBelow,
     SimOTA,
     SoftCentrePrior,
     WeightedSum,
@@ -43,6 +44,26 @@ def test_box_terms_by_hand():
     assert both.item() == pytest.approx(2 * (1 - 1 / 9) + 0.5 * (1 - math.exp(-0.2)), abs=1e-6)
     for term in (squared_iou, giou, NWD()):
         assert term(a, a).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_count_of_boxes_below_an_iou_by_hand():
+    a, b = box(4, 4, 4, 4), box(6, 4, 4, 4)  # IoU 1/3
+    assert IoUBelow(0.5, 0.1)(a, b).item() == pytest.approx(1 / (1 + math.exp((1 / 3 - 0.5) / 0.1)))
+    assert IoUBelow(1 / 3)(a, b).item() == pytest.approx(0.5)
+    assert IoUBelow()(a, a).item() == pytest.approx(1 / (1 + math.exp(0.5 / 0.08)))
+
+
+def test_one_size_for_boxes_of_many_is_smaller_where_half_of_the_iou_is_enough():
+    """Sides of 7 to 15 px, most of them of 12: 1 - IoU^2 ends at the usual, a count of hits where 7 is hit as well."""
+    truth = torch.tensor([[0.0, 0, side, side] for side in (7, 11, 12, 12, 12, 13)], dtype=torch.float64)
+
+    def best(term):
+        sizes = torch.arange(6, 16, 0.05, dtype=torch.float64)
+        means = [term(torch.tensor([[0.0, 0, s, s]], dtype=torch.float64).expand(6, 4), truth).mean() for s in sizes]
+        return sizes[torch.stack(means).argmin()].item()
+
+    assert best(squared_iou) == pytest.approx(12, abs=0.1)
+    assert best(IoUBelow(width=0.01)) < 7 * math.sqrt(2) < best(squared_iou)
 
 
 def test_log_box_by_hand():
@@ -117,6 +138,8 @@ def test_a_similarity_of_ones_own_decides_number_and_cost():
         (lambda: SimOTA(candidates=0), "candidates is 0"),
         (lambda: SimOTA(radius=0), "radius 0"),
         (lambda: NWD(0), "constant is 0"),
+        (lambda: IoUBelow(least=1), "least is 1"),
+        (lambda: IoUBelow(width=0), "width 0"),
         (lambda: SoftCentrePrior(base=1), "base is 1"),
         (lambda: WeightedSum([giou], [1, 2]), "1 terms and 2 weights"),
     ],
