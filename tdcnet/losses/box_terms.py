@@ -76,9 +76,9 @@ def log_box(boxes: Tensor, truth: Tensor) -> Tensor:
 class IoUBelow:
     """``sigmoid((least - IoU) / width)``: a smooth count of boxes that overlap too little to be hits.
 
-    Where labels were drawn by eye, a target's size on the image does not tell that of its box. ``1 - IoU^2`` then ends at
-    the usual size, and small boxes are missed; this ends where most boxes overlap by ``least``, which is some percent
-    lower where few are much smaller than the usual.
+    Where labels were drawn by eye, a target's size on the image does not tell that of its box. ``1 - IoU^2`` then ends
+    at the usual size, and small boxes are missed; this ends where most boxes overlap by ``least``, which is some
+    percent lower where a few are much smaller than the usual.
 
     Args:
         least: IoU of a hit, 0.5 for AP50.
