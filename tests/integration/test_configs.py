@@ -67,7 +67,7 @@ def test_a_single_stream_has_no_other_backbone(configure, model, stream):
 
 
 def test_differences_follow_one_key(configure):
-    for given in (["+experiment=drone_ir"], ["differences=true"], ["model.differences=true"]):
+    for given in (["+experiment=drone_ir", "model=tdcnet_nano"], ["differences=true"], ["model.differences=true"]):
         cfg, _ = configure(*given, base=[])
         assert instantiate(cfg.model, _convert_="all").backbone_2d.in_channels == 5
     cfg, _ = configure("+experiment=drone_ir", "model=top_hat", base=[])

@@ -150,16 +150,16 @@ def test_numbers_are_checked(make, message):
 
 
 def test_configs_give_the_losses_they_name():
-    """``yolox`` is the default in code; ``small_targets`` differs in the two parts it names."""
+    """``yolox`` is the default in code; ``small_targets`` and ``loose_labels`` differ in the parts they name."""
     from pathlib import Path
 
     import hydra
 
     configs = Path(__file__).parents[2] / "configs"
     with hydra.initialize_config_dir(str(configs), version_base="1.3"):
-        yolox, small = (
+        yolox, small, loose = (
             hydra.utils.instantiate(hydra.compose("config", [f"loss={name}"]).module.loss, _convert_="all")(3)
-            for name in ("yolox", "small_targets")
+            for name in ("yolox", "small_targets", "loose_labels")
         )
     plain = DetectionLoss(3)
     assert yolox.num_classes == small.num_classes == 3
@@ -168,6 +168,9 @@ def test_configs_give_the_losses_they_name():
         assert (loss.box_weight, loss.box_term.func, loss.class_target.func) == (5.0, squared_iou, overlap)
     assert yolox.assign.inside.func is in_box and yolox.assign.prior is None
     assert small.assign.inside.func is in_box_or_cell and isinstance(small.assign.prior, SoftCentrePrior)
+    assert loose.assign.inside.func is in_box_or_cell and isinstance(loose.assign.prior, SoftCentrePrior)
+    a, b = box(4, 4, 4, 4), box(6, 4, 4, 4)  # IoU 1/3, the box round both is full
+    assert loose.box_term(a, b).item() == pytest.approx(1 / (1 + math.exp((1 / 3 - 0.5) / 0.08)) + 0.3 * 2 / 3)
     torch.manual_seed(0)
     raw, targets = torch.randn(1, 8, 8, 8), [{"boxes": torch.tensor([[9.0, 9, 12, 13]]), "labels": torch.tensor([2])}]
     assert torch.equal(yolox(raw, targets)["loss"], plain(raw, targets)["loss"])
