@@ -41,9 +41,9 @@ class Augment:
             eye, that is most of a small target's box and does not depend on its size
             (``scripts/check_dataset.py`` measures it); where an image is scaled, and a pasted target, this part of the
             box is not. 0 scales boxes as the image.
-        label_noise: standard deviation of the logarithm by which widths and heights of boxes are changed, each by its
-            own. Where people drew boxes by eye, those of another recording differ by such; with a box term that
-            punishes boxes which miss IoU one half, training then finds sizes that fit most of them.
+        label_noise: standard deviation of that margin in the set, px of the stored image: each box is made wider or
+            narrower by it on both sides, and higher or lower. What one recording's labels reach beyond their targets
+            is then not learned as if it held for the next.
         letterbox: start from the whole image, scaled to fit and centred, in place of a crop at the stored resolution.
 
     Raises:
@@ -176,10 +176,11 @@ class Augment:
         if not len(boxes) or (self.margin, self.label_noise) == (0, 0):
             return moved
         usual = np.diag(letterbox_matrix(original_size, self.size))[:2] if self.letterbox else np.ones(2)
-        factor = np.abs(np.diag(matrix)[:2]) / usual
-        half = usual * scale_half((boxes[:, 2:] - boxes[:, :2]) / 2, factor, self.margin)
+        half = (boxes[:, 2:] - boxes[:, :2]) / 2
+        scaled = scale_half(half, np.abs(np.diag(matrix)[:2]) / usual, self.margin)
         if self.label_noise:
-            half = half * np.exp(rng.normal(0, self.label_noise, half.shape))
+            scaled = np.maximum(scaled + rng.normal(0, self.label_noise, half.shape), scaled / 2)
+        half = usual * scaled
         centre = (moved[:, :2] + moved[:, 2:]) / 2
         return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
 
