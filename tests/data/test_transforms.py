@@ -348,6 +348,7 @@ def test_noise_is_new_per_frame_and_shared_by_the_aligned_twin(dtype: type) -> N
         ("scale", (0, 1)),
         ("translate", -0.1),
         ("margin", -1),
+        ("label_noise", -0.1),
         ("gain", (1,)),
     ],
 )

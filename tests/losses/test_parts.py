@@ -54,7 +54,7 @@ def test_a_count_of_boxes_below_an_iou_by_hand():
 
 
 def test_one_size_for_boxes_of_many_is_smaller_where_half_of_the_iou_is_enough():
-    """Sides of 7 to 15 px, most of them of 12: 1 - IoU^2 ends at the usual, a count of hits where 7 is hit as well."""
+    """Sides of 7 to 13 px, most of them of 12: 1 - IoU^2 ends at the usual, a count of hits where 7 is hit as well."""
     truth = torch.tensor([[0.0, 0, side, side] for side in (7, 11, 12, 12, 12, 13)], dtype=torch.float64)
 
     def best(term):
