@@ -32,6 +32,9 @@ class DetectionLoss(nn.Module):
         class_target: what takes IoU's place in the class's target.
         box_weight: of the box's term, 5 as published.
 
+    Raises:
+        ValueError: if ``first_share`` is not a share.
+
     Source: YOLOX (arXiv 2107.08430), as in the released code of TDCNet.
     """
 
@@ -46,6 +49,8 @@ class DetectionLoss(nn.Module):
         first_share: float = 0.1,
     ) -> None:
         super().__init__()
+        if not 0 <= first_share <= 1:
+            raise ValueError(f"first_share is {first_share}; expected a share of the training, from 0 to 1")
         self.first, self.first_share = first, first_share
         self.num_classes, self.box_weight = num_classes, box_weight
         self.assign = assign or SimOTA()

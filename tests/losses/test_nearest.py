@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tdcnet.boxes import cell_grid, decode
@@ -65,6 +66,12 @@ def test_the_loss_uses_it_for_the_first_share_only() -> None:
     for progress, expected in ((0.0, fixed), (0.24, fixed), (0.25, plain), (1.0, plain)):
         assert torch.equal(both(raw, targets, progress=progress)["loss"], expected(raw, targets)["loss"]), progress
     assert torch.equal(both(raw, targets)["loss"], plain(raw, targets)["loss"]), "without progress the training is over"
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        DetectionLoss(1, first=NearestCells(3), first_share=share)
 
 
 def test_boxes_of_at_least_two_cells() -> None:
