@@ -31,9 +31,11 @@ class DetectionLoss(nn.Module):
         box_term: of a prediction and its box; ``1 - IoU^2`` as published.
         class_target: what takes IoU's place in the class's target.
         box_weight: of the box's term, 5 as published.
+        least_per_image: matched cells per image that the sums are divided by at least; 0 as published. A batch of a few
+            targets among many images otherwise has a gradient many times the usual.
 
     Raises:
-        ValueError: if ``first_share`` is not a share.
+        ValueError: if ``first_share`` is not a share, or ``least_per_image`` is below 0.
 
     Source: YOLOX (arXiv 2107.08430), as in the released code of TDCNet.
     """
@@ -47,10 +49,14 @@ class DetectionLoss(nn.Module):
         box_weight: float = 5.0,
         first: Assign | None = None,
         first_share: float = 0.1,
+        least_per_image: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0 <= first_share <= 1:
             raise ValueError(f"first_share is {first_share}; expected a share of the training, from 0 to 1")
+        if not 0 <= least_per_image < float("inf"):
+            raise ValueError(f"least_per_image is {least_per_image}; expected matched cells per image, 0 or more")
+        self.least_per_image = least_per_image
         self.first, self.first_share = first, first_share
         self.num_classes, self.box_weight = num_classes, box_weight
         self.assign = assign or SimOTA()
@@ -91,8 +97,9 @@ class DetectionLoss(nn.Module):
         cls = F.binary_cross_entropy_with_logits(classes[image, cell], target, reduction="sum")
         matched = found.matched.sum().clamp(min=1)
         parts = {"loss_box": self.box_weight * box, "loss_objectness": obj, "loss_class": cls}
-        parts = {name: part / matched for name, part in parts.items()}
-        told = {"loss_constant": _of_a_constant(found.matched), "matched": matched}
+        share = matched.clamp(min=self.least_per_image * len(targets))
+        parts = {name: part / share for name, part in parts.items()}
+        told = {"loss_constant": _of_a_constant(found.matched) / share, "matched": matched}
         return {"loss": sum(parts.values(), torch.zeros((), device=raw.device)), **parts, **told}
 
     def _check(self, raw: Tensor, targets: list[dict[str, Tensor]]) -> None:
@@ -104,10 +111,10 @@ class DetectionLoss(nn.Module):
 
 
 def _of_a_constant(matched: Tensor) -> Tensor:
-    """Cross-entropy of the share of matched cells, over their number: no score that all cells have gives less."""
+    """Sum over cells of the cross-entropy of the share of matched ones: no score that all cells have gives less."""
     share = matched.double().mean()
     entropy = -(torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share))
-    return (entropy * matched.numel() / matched.sum().clamp(min=1)).float()
+    return (entropy * matched.numel()).float()
 
 
 def _pad(targets: list[dict[str, Tensor]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

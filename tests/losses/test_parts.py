@@ -175,3 +175,17 @@ def test_configs_give_the_losses_they_name():
     raw, targets = torch.randn(1, 8, 8, 8), [{"boxes": torch.tensor([[9.0, 9, 12, 13]]), "labels": torch.tensor([2])}]
     assert torch.equal(yolox(raw, targets)["loss"], plain(raw, targets)["loss"])
     assert not torch.equal(small(raw, targets)["loss"], plain(raw, targets)["loss"])
+
+
+def test_few_matched_cells_among_many_images_do_not_make_a_large_loss():
+    torch.manual_seed(0)
+    raw = torch.randn(6, 6, 4, 4)
+    targets = [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)} for _ in range(6)]
+    targets[2] = {"boxes": torch.tensor([[8.0, 8, 14, 15]]), "labels": torch.tensor([0])}
+    published, floored = DetectionLoss(1)(raw, targets), DetectionLoss(1, least_per_image=1)(raw, targets)
+    assert published["matched"] == floored["matched"] < 6
+    for name in ("loss", "loss_box", "loss_objectness", "loss_class", "loss_constant"):
+        assert_close(floored[name] * 6, published[name] * published["matched"])
+    assert_close(DetectionLoss(1, least_per_image=0.1)(raw, targets)["loss"], published["loss"])
+    with pytest.raises(ValueError, match="least_per_image is -1"):
+        DetectionLoss(1, least_per_image=-1)
