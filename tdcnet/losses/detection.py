@@ -97,9 +97,9 @@ class DetectionLoss(nn.Module):
         cls = F.binary_cross_entropy_with_logits(classes[image, cell], target, reduction="sum")
         matched = found.matched.sum().clamp(min=1)
         parts = {"loss_box": self.box_weight * box, "loss_objectness": obj, "loss_class": cls}
-        share = matched.clamp(min=self.least_per_image * len(targets))
-        parts = {name: part / share for name, part in parts.items()}
-        told = {"loss_constant": _of_a_constant(found.matched) / share, "matched": matched}
+        divisor = matched.clamp(min=self.least_per_image * len(targets))
+        parts = {name: part / divisor for name, part in parts.items()}
+        told = {"loss_constant": _of_a_constant(found.matched) / divisor, "matched": matched}
         return {"loss": sum(parts.values(), torch.zeros((), device=raw.device)), **parts, **told}
 
     def _check(self, raw: Tensor, targets: list[dict[str, Tensor]]) -> None:
