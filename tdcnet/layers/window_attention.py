@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tdcnet.layers.checks import check_divides
 from tdcnet.layers.conv import Size3, is_eager_on_cpu
-from tdcnet.layers.windows import WindowGrid, shift_mask
+from tdcnet.layers.windows import WindowGrid, padding_mask, shift_mask
 
 
 def relative_position_index(window: Size3) -> Tensor:
@@ -55,7 +55,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor, mask: Tens
 
     Args:
         bias: [1, heads, N, M], added to the scores.
-        mask: [windows, 1, N, M], added as well.
+        mask: [windows, 1, N or 1, M], added as well.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B * windows, heads, N, d]
     if mask is not None:
@@ -144,12 +144,16 @@ class SelfAttention3d(nn.Module):
 
     Args:
         window: (t, h, w) of a window in positions of the feature map.
+        mask_padding: attend to nothing beyond the map where windows do not divide it. False, as published and as
+            released weights want it: the zeros there take part, and weaken what such a window sees.
     """
 
-    def __init__(self, dim: int, window: Size3, num_heads: int, mlp_ratio: float = 1.5) -> None:
+    def __init__(
+        self, dim: int, window: Size3, num_heads: int, mlp_ratio: float = 1.5, mask_padding: bool = False
+    ) -> None:
         super().__init__()
         check_divides(dim, num_heads, "channels into heads")
-        self.window = tuple(window)
+        self.window, self.mask_padding = tuple(window), mask_padding
         self.norm1, self.norm2, self.norm3, self.norm4 = (nn.LayerNorm(dim) for _ in range(4))
         self.attn1 = WindowAttention(dim, window, num_heads)
         self.attn2 = WindowAttention(dim, window, num_heads)
@@ -166,12 +170,16 @@ class SelfAttention3d(nn.Module):
             grid = WindowGrid.of(x.shape[1:4], self.window)  # type: ignore[arg-type]
             return grid.join(self(grid.split(x), grid))
         shown = grid if repeats == 1 else grid.first_frame()
-        y = self.attn1(shown.blank(self.norm1(x)), repeats=repeats)
+        mask = padding_mask(shown, x.device) if self.mask_padding else None
+        y = self.attn1(shown.blank(self.norm1(x)), mask, repeats)
         x = add(x.repeat(1, repeats, 1) if repeats > 1 else x, y)
         x = add(x, self.mlp1(self.norm2(x)))
         if any(grid.shift):
             x = grid.shift_windows(x)
-            x = add(x, self.attn2(self.norm3(x), shift_mask(grid.shifted(), x.device)))
+            mask = shift_mask(grid.shifted(), x.device)
+            if self.mask_padding and (beyond := padding_mask(grid, x.device, shifted=True)) is not None:
+                mask = mask + beyond
+            x = add(x, self.attn2(self.norm3(x), mask))
             x = add(x, self.mlp2(self.norm4(x)))
             return grid.shift_windows(x, back=True)
         y = self.norm3(
@@ -184,13 +192,16 @@ class SelfAttention3d(nn.Module):
 class CrossAttention3d(nn.Module):
     """CA of TDCSTA: queries, keys and values from three clips of one shape; the values' residual.
 
-    The heads are split from the normalised features; there is no projection of q, k or v.
+    The heads are split from the normalised features; there is no projection of q, k or v. ``mask_padding`` as in
+    :class:`SelfAttention3d`.
     """
 
-    def __init__(self, dim: int, window: Size3, num_heads: int, mlp_ratio: float = 2.0) -> None:
+    def __init__(
+        self, dim: int, window: Size3, num_heads: int, mlp_ratio: float = 2.0, mask_padding: bool = False
+    ) -> None:
         super().__init__()
         check_divides(dim, num_heads, "channels into heads")
-        self.window, self.num_heads = tuple(window), num_heads
+        self.window, self.num_heads, self.mask_padding = tuple(window), num_heads, mask_padding
         self.norm_q, self.norm_k, self.norm_v, self.norm = (nn.LayerNorm(dim) for _ in range(4))
         self.bias = RelativePositionBias(window, num_heads)
         self.proj = nn.Linear(dim, dim)
@@ -204,6 +215,7 @@ class CrossAttention3d(nn.Module):
             grid = WindowGrid.of(q.shape[1:4], self.window)  # type: ignore[arg-type]
             return grid.join(self(grid.split(q), grid.split(k), grid.split(v), grid))
         parts = [grid.blank(norm(x)) for norm, x in ((self.norm_q, q), (self.norm_k, k), (self.norm_v, v))]
-        y = attend(parts[0], parts[1], parts[2], self.num_heads, self.bias(q.shape[1]))
+        mask = padding_mask(grid, q.device) if self.mask_padding else None
+        y = attend(parts[0], parts[1], parts[2], self.num_heads, self.bias(q.shape[1]), mask)
         x = add(v, self.proj(y))
         return add(x, self.mlp(self.norm(x)))

@@ -117,6 +117,22 @@ class _Reorder(torch.autograd.Function):
 
 
 @functools.lru_cache(maxsize=64)
+def padding_mask(grid: WindowGrid, device: torch.device, shifted: bool = False) -> Tensor | None:
+    """-100 for keys on the padding, else 0: [windows, 1, 1, N], or None where a grid has no padding.
+
+    Args:
+        shifted: for the windows of :meth:`WindowGrid.shifted` moved by the shift.
+    """
+    if grid.padded == grid.size:
+        return None
+    with torch.inference_mode(False), torch.no_grad():
+        inside = _inside(grid, device)
+        if shifted:
+            inside = grid.shift_windows(inside)
+        return (inside.mT[:, None] - 1) * 100
+
+
+@functools.lru_cache(maxsize=64)
 def shift_mask(grid: WindowGrid, device: torch.device) -> Tensor:
     """-100 between positions of one shifted window that come from different regions, else 0: [windows, 1, N, N].
 

@@ -27,13 +27,15 @@ class ScaleAttention(nn.Module):
     of one frame -> [B, C, H, W].
     """
 
-    def __init__(self, channels: int, window: Size3, num_heads: int, recompute: bool = False) -> None:
+    def __init__(
+        self, channels: int, window: Size3, num_heads: int, recompute: bool = False, mask_padding: bool = False
+    ) -> None:
         super().__init__()
         self.window, self.recompute = window, recompute
-        self.query = SelfAttention3d(channels, window, num_heads)
-        self.key = SelfAttention3d(channels, window, num_heads)
-        self.value = SelfAttention3d(channels, window, num_heads)
-        self.cross = CrossAttention3d(channels, window, num_heads)
+        self.query, self.key, self.value = (
+            SelfAttention3d(channels, window, num_heads, mask_padding=mask_padding) for _ in range(3)
+        )
+        self.cross = CrossAttention3d(channels, window, num_heads, mask_padding=mask_padding)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         def run(part: nn.Module, *inputs: Any) -> Any:
@@ -70,6 +72,8 @@ class TDCSTA(nn.Module):
         windows: (t, h, w) of each scale, in positions of its map.
         recompute: keep only what goes into each attention, and compute it again in the backward pass: about half the
             memory of a training step for some more time (scripts/benchmark.py tells both).
+        mask_padding: attend to nothing beyond a map that windows (64 px at every scale) do not divide. Published is
+            False: a window on such an edge sees zeros, too, and differs from one on the edge of a larger input.
 
     Raises:
         ValueError: if ``order`` is not three of the streams, or names ``2d`` alone, or heads do not divide channels.
@@ -82,6 +86,7 @@ class TDCSTA(nn.Module):
         windows: Sequence[Size3] = WINDOWS,
         recompute: bool = False,
         order: Sequence[str] = STREAMS,
+        mask_padding: bool = False,
     ) -> None:
         super().__init__()
         if len(order) != 3 or not set(order) <= set(STREAMS) or set(order) == {"2d"}:
@@ -93,7 +98,7 @@ class TDCSTA(nn.Module):
         self.streams = tuple(s for s in STREAMS if s in order)
         self.in_channels = self.out_channels = tuple(channels)
         self.scales = nn.ModuleList(
-            ScaleAttention(c, tuple(w), n, recompute)  # type: ignore[arg-type]
+            ScaleAttention(c, tuple(w), n, recompute, mask_padding)  # type: ignore[arg-type]
             for c, w, n in zip(channels, windows, num_heads, strict=True)
         )
 

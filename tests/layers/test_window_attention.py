@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from tdcnet.layers import CrossAttention3d, SelfAttention3d
-from tdcnet.layers.windows import WindowGrid, shift_mask
+from tdcnet.layers.windows import WindowGrid, padding_mask, shift_mask
 
 
 def ours(name: str) -> str:
@@ -72,6 +72,79 @@ def test_two_frames_never_meet_in_the_second_attention():
     other = x.clone()
     other[:, 0] += 1
     assert_close(layer(x)[:, 1], layer(other)[:, 1])
+
+
+WINDOW = (2, 4, 4)
+
+
+def positions(size):
+    return list(itertools.product(*(range(n) for n in size)))
+
+
+def attended(size, q, k, v, heads, table, seen):
+    """Attention position by position, each over the positions it sees and no others; q, k, v [P, C]."""
+    where = positions(size)
+    offset = torch.tensor([w - 1 for w in WINDOW])
+    rows = []
+    for i, p in enumerate(where):
+        others = [j for j, o in enumerate(where) if seen(p, o)]
+        apart = torch.stack([torch.tensor(p) - torch.tensor(where[j]) + offset for j in others])
+        row = (apart[:, 0] * 7 + apart[:, 1]) * 7 + apart[:, 2]
+        parts = []
+        for h in range(heads):
+            a, b, c = (x.chunk(heads, -1)[h] for x in (q[i], k[others], v[others]))
+            parts.append((b @ a / len(a) ** 0.5 + table[row, h]).softmax(0) @ c)
+        rows.append(torch.cat(parts))
+    return torch.stack(rows)
+
+
+def same_window(p, o):
+    return all(a // w == b // w for a, b, w in zip(p, o, WINDOW, strict=True))
+
+
+def same_shifted_window(p, o):
+    return p[0] == o[0] and all((a + 2) // 4 == (b + 2) // 4 for a, b in zip(p[1:], o[1:], strict=True))
+
+
+def drawn(layer):
+    torch.manual_seed(0)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return layer.eval()
+
+
+@pytest.mark.parametrize("size", [(2, 6, 7), (2, 5, 9), (2, 8, 6)])
+@torch.no_grad()
+def test_masked_padding_is_as_if_nothing_were_there(size):
+    layer = drawn(SelfAttention3d(8, WINDOW, 2, mask_padding=True))
+    clip = torch.randn(1, *size, 8)
+    x = clip.reshape(-1, 8)
+    for norm, attention, seen, norm_mlp, mlp in (
+        (layer.norm1, layer.attn1, same_window, layer.norm2, layer.mlp1),
+        (layer.norm3, layer.attn2, same_shifted_window, layer.norm4, layer.mlp2),
+    ):
+        q, k, v = attention.qkv(norm(x)).chunk(3, -1)
+        x = x + attention.proj(attended(size, q, k, v, 2, attention.bias.table, seen))
+        x = x + mlp(norm_mlp(x))
+    assert_close(layer(clip).reshape(-1, 8), x, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(drawn(SelfAttention3d(8, WINDOW, 2))(clip), layer(clip), atol=1e-2), "as published"
+
+
+@torch.no_grad()
+def test_masked_padding_in_cross_attention_is_as_if_nothing_were_there():
+    size = (2, 6, 7)
+    layer = drawn(CrossAttention3d(8, WINDOW, 2, mask_padding=True))
+    clips = [torch.randn(1, *size, 8) for _ in range(3)]
+    q, k, v = (
+        norm(x).reshape(-1, 8) for norm, x in zip((layer.norm_q, layer.norm_k, layer.norm_v), clips, strict=True)
+    )
+    x = clips[2].reshape(-1, 8) + layer.proj(attended(size, q, k, v, 2, layer.bias.table, same_window))
+    assert_close(layer(*clips).reshape(-1, 8), x + layer.mlp(layer.norm(x)), atol=1e-4, rtol=1e-4)
+
+
+def test_nothing_is_masked_where_windows_fit():
+    grid = WindowGrid.of((2, 8, 12), WINDOW)
+    assert padding_mask(grid, torch.device("cpu")) is None and padding_mask(grid, torch.device("cpu"), True) is None
 
 
 @pytest.mark.parametrize("size", [(1, 2, 2), (2, 8, 8), (3, 9, 5), (1, 1, 1)])

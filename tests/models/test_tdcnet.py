@@ -11,6 +11,7 @@ from tdcnet.deploy.fold import is_deployed, reparameterize
 from tdcnet.deploy.official import convert
 from tdcnet.layers.windows import WindowGrid
 from tdcnet.models import Detector, postprocess, tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models.tdcsta import ScaleAttention
 from tests.conftest import randomise_norms
 
 
@@ -167,6 +168,24 @@ def test_postprocess_of_nothing_and_of_too_much():
     crowd = postprocess(torch.randn(1, 7, 20, 20) * 0.1, max_detections=7)
     assert len(crowd[0]["scores"]) == 7
     assert (crowd[0]["scores"].diff() <= 0).all()
+
+
+@pytest.mark.parametrize("mask_padding", [False, True])
+@pytest.mark.parametrize("size", [(2, 12, 13), (3, 8, 13)])
+@torch.no_grad()
+def test_one_frame_serves_like_its_repetition(mask_padding, size):
+    torch.manual_seed(0)
+    scale = ScaleAttention(8, (2, 8, 8), 2, mask_padding=mask_padding).eval()
+    for parameter in scale.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    query, key = torch.randn(2, 1, 8, *size)
+    frame = torch.randn(1, 8, *size[1:])
+    assert_close(
+        scale(query, key, frame),
+        scale(query, key, frame[:, :, None].expand(-1, -1, size[0], -1, -1)),
+        atol=1e-5,
+        rtol=1e-5,
+    )
 
 
 def test_recompute_keeps_less_and_computes_the_same():

@@ -27,8 +27,18 @@ from tdcnet.models.tdcsta import ScaleAttention
 CHANNELS = 3
 
 
+def unmasked(model: Detector) -> Detector:
+    """``model`` with the attention's padding as published."""
+    for part in model.modules():
+        if isinstance(part, SelfAttention3d | CrossAttention3d):
+            part.mask_padding = False
+    return model
+
+
 def plain(model: Detector, deployed: bool = False) -> nn.Module:
     """A network with the weights of ``model`` (in training form, grey) that computes as published.
+
+    Also where windows are padded: compare with :func:`unmasked`.
 
     Args:
         deployed: branches of each RepConv3D as one convolution; for inference.
