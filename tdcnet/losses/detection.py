@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from tdcnet.boxes import STRIDE, cell_grid, decode
+from tdcnet.finite import number
 from tdcnet.losses.box_terms import BoxTerm, squared_iou
 from tdcnet.losses.class_targets import ClassTarget, overlap
 from tdcnet.losses.simota import Assignment, SimOTA
@@ -35,7 +36,7 @@ class DetectionLoss(nn.Module):
             targets among many images otherwise has a gradient many times the usual.
 
     Raises:
-        ValueError: if ``first_share`` is not a share, or ``least_per_image`` is below 0.
+        ValueError: if ``first_share`` is not from 0 to 1, or ``box_weight`` or ``least_per_image`` is below 0.
 
     Source: YOLOX (arXiv 2107.08430), as in the released code of TDCNet.
     """
@@ -52,10 +53,9 @@ class DetectionLoss(nn.Module):
         least_per_image: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0 <= first_share <= 1:
-            raise ValueError(f"first_share is {first_share}; expected a share of the training, from 0 to 1")
-        if not 0 <= least_per_image < float("inf"):
-            raise ValueError(f"least_per_image is {least_per_image}; expected matched cells per image, 0 or more")
+        number("loss.first_share", first_share, 0, 1)
+        number("loss.least_per_image", least_per_image, 0)
+        number("loss.box_weight", box_weight, 0)
         self.least_per_image = least_per_image
         self.first, self.first_share = first, first_share
         self.num_classes, self.box_weight = num_classes, box_weight

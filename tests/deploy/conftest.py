@@ -15,13 +15,13 @@ SIZE = (64, 96)
 
 
 class FinestAttention(torch.nn.Module):
-    """TDCSTA at the finest scale, whose windows are padded and shifted here; of the others the 2D features."""
+    """TDCSTA at the finest scale, whose windows are padded, masked and shifted here; of the others the 2D features."""
 
     in_channels = out_channels = (16, 32, 64)
 
     def __init__(self) -> None:
         super().__init__()
-        self.finest = ScaleAttention(16, (2, 8, 8), 2)
+        self.finest = ScaleAttention(16, (2, 8, 8), 2, mask_padding=True)
 
     def forward(self, tdc, temporal, spatial):
         return [self.finest(tdc[0], temporal[0], spatial[0]), *spatial[1:]]

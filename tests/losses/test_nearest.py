@@ -70,7 +70,7 @@ def test_the_loss_uses_it_for_the_first_share_only() -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
-    with pytest.raises(ValueError, match="from 0 to 1"):
+    with pytest.raises(ValueError, match="from 0 and at most 1"):
         DetectionLoss(1, first=NearestCells(3), first_share=share)
 
 

@@ -187,5 +187,10 @@ def test_few_matched_cells_among_many_images_do_not_make_a_large_loss():
     for name in ("loss", "loss_box", "loss_objectness", "loss_class", "loss_constant"):
         assert_close(floored[name] * 6, published[name] * published["matched"])
     assert_close(DetectionLoss(1, least_per_image=0.1)(raw, targets)["loss"], published["loss"])
-    with pytest.raises(ValueError, match="least_per_image is -1"):
-        DetectionLoss(1, least_per_image=-1)
+
+
+@pytest.mark.parametrize("name", ["least_per_image", "first_share", "box_weight"])
+@pytest.mark.parametrize("value", [-1, float("nan"), "much"])
+def test_options_that_are_no_such_numbers_are_refused(name, value):
+    with pytest.raises(ValueError, match=rf"loss\.{name} is {value}; expected a number from 0"):
+        DetectionLoss(1, **{name: value})
