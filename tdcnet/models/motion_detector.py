@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
+from tdcnet.layers.conv import is_eager_on_cpu
 from tdcnet.models.clip_detector import ClipDetector, MakeAttention
 
 
@@ -59,5 +61,8 @@ class Motion2D(ClipDetector):
 
     def features(self, aligned: Tensor, frames: Tensor) -> list[Tensor]:
         """The backbone's features of the motion's image."""
-        found: list[Tensor] = self.backbone(self.motion(aligned, frames))
+        image: Tensor = self.motion(aligned, frames)
+        if is_eager_on_cpu(image):  # channels last, and so all maps after it: 0.84 to 1.01 of the time
+            image = image.contiguous(memory_format=torch.channels_last)
+        found: list[Tensor] = self.backbone(image)
         return found
