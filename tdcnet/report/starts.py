@@ -24,6 +24,9 @@ from tdcnet.shown import csv_text, printable
 
 CURVE = "train/loss_objectness"
 """What stands still as long as a training has not started: the others follow it."""
+CONSTANT = "train/loss_constant"
+BEGUN = 0.5
+"""Share of the loss of the best constant score, below which a training counts as having begun to learn."""
 SMOOTHED = 5
 """Logged steps that a point of a curve is the mean of."""
 
@@ -37,12 +40,14 @@ class Start:
         figure: that it is judged by, from its last evaluation; NaN if that cannot be told.
         steps: int64 [N], logged ones.
         curve: float64 [N], the objectness's loss at them.
+        constant: float64 [N], what it would be if all cells had the best one score; NaN where that is not told.
     """
 
     name: str
     figure: float
     steps: NDArray[np.int64]
     curve: NDArray[np.float64]
+    constant: NDArray[np.float64]
 
     def passes(self, least: float) -> bool:
         """Whether the figure is that good."""
@@ -51,12 +56,23 @@ class Start:
     @property
     def smooth(self) -> NDArray[np.float64]:
         """The curve's running mean."""
-        if not len(self.curve):
-            return self.curve
-        sums = np.cumsum(np.insert(self.curve, 0, 0.0))
-        ends = np.arange(1, len(self.curve) + 1)
-        starts = np.maximum(ends - SMOOTHED, 0)
-        return np.asarray((sums[ends] - sums[starts]) / (ends - starts), np.float64)
+        return _running_mean(self.curve)
+
+    @property
+    def begun(self) -> int | None:
+        """The first step at which the loss, as a running mean, is below half of a constant score's; None if none is."""
+        below = self.smooth < BEGUN * _running_mean(self.constant)
+        below[: SMOOTHED - 1] = False
+        return int(self.steps[below][0]) if below.any() else None
+
+
+def _running_mean(curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not len(curve):
+        return curve
+    sums = np.cumsum(np.insert(curve, 0, 0.0))
+    ends = np.arange(1, len(curve) + 1)
+    starts = np.maximum(ends - SMOOTHED, 0)
+    return np.asarray((sums[ends] - sums[starts]) / (ends - starts), np.float64)
 
 
 def read_start(folder: Path, name: str, metric: str) -> Start:
@@ -73,33 +89,48 @@ def read_start(folder: Path, name: str, metric: str) -> Start:
     rows = [row for row in csv.DictReader(io.StringIO(read_text(path))) if row.get(CURVE)]
     try:
         steps, curve = [int(row["step"]) for row in rows], [float(row[CURVE]) for row in rows]
+        constant = [float(row.get(CONSTANT) or math.nan) for row in rows]
     except (KeyError, ValueError) as error:
         raise DataError(f"{path}: is no record of a training ({error}). Remove {folder} to train it again") from error
     value = figures[metric]
     figure = float(value) if isinstance(value, int | float) else math.nan
-    return Start(name, figure, np.array(steps, np.int64), np.array(curve, np.float64))
+    return Start(name, figure, np.array(steps, np.int64), np.array(curve, np.float64), np.array(constant, np.float64))
 
 
 def verdict(starts: Sequence[Start], metric: str, least: float) -> str:
-    """In a sentence: share that passed, worst, middle, best, and how far they spread."""
+    """In a sentence: share that passed, worst, middle, best, how far they spread, and when they began to learn."""
     figures = np.array([start.figure for start in starts])
     passed = sum(start.passes(least) for start in starts)
     spread = f", standard deviation {figures.std(ddof=1):.3f}" if len(figures) > 1 else ""
     return (
         f"{passed} of {len(starts)} starts end with {metric} of {least:g} or more; worst {figures.min():.3f}, median "
-        f"{np.median(figures):.3f}, best {figures.max():.3f}{spread}"
+        f"{np.median(figures):.3f}, best {figures.max():.3f}{spread}{_begun(starts)}"
     )
+
+
+def _begun(starts: Sequence[Start]) -> str:
+    """When they began to learn, in words, if the loss tells."""
+    if not all(len(start.constant) and np.isfinite(start.constant).all() for start in starts):
+        return ""
+    steps = [start.begun for start in starts]
+    known = [step for step in steps if step is not None]
+    if not known:
+        return ". None began to learn"
+    never = f", {len(steps) - len(known)} did not" if len(known) < len(steps) else ""
+    return f". They began to learn after {np.median(known):.0f} steps, the last after {max(known)}{never}"
 
 
 def table_of(starts: Sequence[Start], metric: str, least: float, title: str) -> Table:
     """A line for each, the worst first."""
     table = Table(
-        *("start", Column(metric, justify="right"), Column("loss of objectness at its end", justify="right"), ""),
+        *("start", Column(metric, justify="right"), Column("loss of objectness at its end", justify="right")),
+        *(Column("began to learn", justify="right"), ""),
         title=Text(printable(title), "italic"),
     )
     for start in sorted(starts, key=lambda s: s.figure):
         end = f"{start.smooth[-1]:.2f}" if len(start.curve) else "-"
-        table.add_row(start.name, f"{start.figure:.3f}", end, "" if start.passes(least) else f"below {least:g}")
+        begun = "-" if start.begun is None else f"step {start.begun}"
+        table.add_row(start.name, f"{start.figure:.3f}", end, begun, "" if start.passes(least) else f"below {least:g}")
     return table
 
 
@@ -133,8 +164,8 @@ def write_starts(folder: Path, starts: Sequence[Start], metric: str, least: floa
     """Writes ``starts.csv``, ``.json`` and ``.png`` to a folder."""
     picture = io.BytesIO()
     plots.save(figure_of(starts, metric, least, title), picture, format="png", dpi=120)
-    lines: list[list[object]] = [["start", metric, "passed"]]
-    lines += [[start.name, start.figure, int(start.passes(least))] for start in starts]
+    lines: list[list[object]] = [["start", metric, "passed", "began"]]
+    lines += [[start.name, start.figure, int(start.passes(least)), start.begun] for start in starts]
     figures = [None if math.isnan(s.figure) else s.figure for s in starts]
     found = {"metric": metric, "least": least, "figures": figures, "verdict": verdict(starts, metric, least)}
     contents = {

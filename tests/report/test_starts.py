@@ -11,8 +11,8 @@ from tdcnet.data.errors import DataError
 from tdcnet.report.starts import Start, read_start, table_of, verdict, write_starts
 
 
-def start(name, figure, curve=(8.0, 6.0, 4.0)):
-    return Start(name, figure, np.arange(len(curve)) * 5, np.array(curve))
+def start(name, figure, curve=(8.0, 6.0, 4.0), constant=math.nan):
+    return Start(name, figure, np.arange(len(curve)) * 5, np.array(curve), np.full(len(curve), constant))
 
 
 def test_share_worst_and_spread_by_hand():
@@ -30,14 +30,30 @@ def test_a_curve_is_the_mean_of_five():
     assert not len(start("a", 1, []).smooth)
 
 
+def test_when_a_training_began_to_learn_by_hand():
+    slow, quick = [6.0, 6, 6, 6, 6, 0, 0, 0, 0], [1.0] * 6
+    assert start("a", 1, slow, 6.0).begun == 35, "the mean of steps 15 to 35 is 2.4, that up to 30 was 3.6"
+    assert start("a", 1, quick, 6.0).begun == 20, "not before there are five"
+    assert start("a", 1, [6.0] * 9, 6.0).begun is None and start("a", 1, slow).begun is None
+    assert start("a", 1, [], 6.0).begun is None
+
+    both = [start("a", 1, slow, 6.0), start("b", 1, quick, 6.0)]
+    assert verdict(both, "AP50", 0.5).endswith(". They began to learn after 28 steps, the last after 35")
+    both.append(start("c", 0, [6.0] * 9, 6.0))
+    assert verdict(both, "AP50", 0.5).endswith("after 28 steps, the last after 35, 1 did not")
+    assert verdict(both[2:], "AP50", 0.5).endswith(". None began to learn")
+    assert "began" not in verdict([*both, start("d", 1, slow)], "AP50", 0.5), "a loss of one's own"
+
+
 def test_a_run_is_read_from_its_folder(tmp_path):
     (tmp_path / "csv").mkdir()
     (tmp_path / "metrics.json").write_text(json.dumps({"Pd@0.1": 0.75, "AP50": None}))
     (tmp_path / "csv" / "metrics.csv").write_text(
-        "lr,step,train/loss_objectness,val/AP50\n0.1,4,,\n,4,5.5,\n,9,2.5,\n,9,,0.3\n"
+        "lr,step,train/loss_objectness,train/loss_constant,val/AP50\n0.1,4,,,\n,4,5.5,6,\n,9,2.5,7,\n,9,,,0.3\n"
     )
     found = read_start(tmp_path, "seed0", "Pd@0.1")
     assert (found.figure, found.steps.tolist(), found.curve.tolist()) == (0.75, [4, 9], [5.5, 2.5])
+    assert found.constant.tolist() == [6, 7]
     assert math.isnan(read_start(tmp_path, "seed0", "AP50").figure)
     with pytest.raises(DataError, match=r"metrics\.json: has no F2, but Pd@0\.1, AP50"):
         read_start(tmp_path, "seed0", "F2")
@@ -47,16 +63,16 @@ def test_a_run_is_read_from_its_folder(tmp_path):
 
 
 def test_what_is_written(tmp_path):
-    starts = [start("seed0", 0.95), start("seed1", 0.2), start("seed2", math.nan, [])]
+    starts = [start("seed0", 0.95, [1.0] * 6, 6.0), start("seed1", 0.2), start("seed2", math.nan, [])]
     files = write_starts(tmp_path, starts, "Pd@0.1", 0.9, "demo")
     assert [path.name for path in files] == ["starts.csv", "starts.json", "starts.png"]
     assert (tmp_path / "starts.csv").read_text().splitlines()[:3] == [
-        "start,Pd@0.1,passed",
-        "seed0,0.95,1",
-        "seed1,0.2,0",
+        "start,Pd@0.1,passed,began",
+        "seed0,0.95,1,20",
+        "seed1,0.2,0,",
     ]
     assert json.loads((tmp_path / "starts.json").read_text())["figures"] == [0.95, 0.2, None]
     console = Console(record=True, width=80)
     console.print(table_of(starts, "Pd@0.1", 0.9, "demo"))
     text = console.export_text()
-    assert text.index("seed1") < text.index("seed0") and "below 0.9" in text
+    assert text.index("seed1") < text.index("seed0") and "below 0.9" in text and "step 20" in text
