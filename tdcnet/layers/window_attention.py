@@ -107,6 +107,13 @@ def mlp(dim: int, ratio: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
 
+def zero(*layers: nn.Module) -> None:
+    """Sets weights and biases to zero."""
+    for layer in layers:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
+
+
 def touch(x: Tensor, parameters: Iterable[Tensor]) -> Tensor:
     """``x`` unchanged, with a zero gradient for ``parameters`` this size does not use: DDP wants one for each."""
     return x + 0.0 * sum(p.sum() for p in parameters)
@@ -160,6 +167,10 @@ class SelfAttention3d(nn.Module):
         self.mlp1 = mlp(dim, mlp_ratio)
         self.mlp2 = mlp(dim, mlp_ratio)
 
+    def start_quietly(self) -> None:
+        """Sets to zero what the residual branches end in."""
+        zero(self.attn1.proj, self.attn2.proj, self.mlp1[-1], self.mlp2[-1])
+
     def forward(self, x: Tensor, grid: WindowGrid | None = None, repeats: int = 1) -> Tensor:
         """[B, T, H, W, C] -> the same shape; with ``grid``, its windows [B * windows, N, C] -> the same shape.
 
@@ -206,6 +217,10 @@ class CrossAttention3d(nn.Module):
         self.bias = RelativePositionBias(window, num_heads)
         self.proj = nn.Linear(dim, dim)
         self.mlp = mlp(dim, mlp_ratio)
+
+    def start_quietly(self) -> None:
+        """Sets to zero what the residual branches end in."""
+        zero(self.proj, self.mlp[-1])
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, grid: WindowGrid | None = None) -> Tensor:
         """[B, T, H, W, C] each -> the same shape; with ``grid``, its windows [B * windows, N, C] -> the same shape."""

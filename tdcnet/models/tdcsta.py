@@ -74,6 +74,9 @@ class TDCSTA(nn.Module):
             memory of a training step for some more time (scripts/benchmark.py tells both).
         mask_padding: attend to nothing beyond a map that windows (64 px at every scale) do not divide. Published is
             False: a window on such an edge sees zeros, too, and differs from one on the edge of a larger input.
+        quiet_start: what attention and its perceptrons add begins at zero, so that a training sets out from the value's
+            features and takes in the others as they become of use (as Fixup, arXiv 1901.09321, and its successors do
+            with residual branches). Published is False.
 
     Raises:
         ValueError: if ``order`` is not three of the streams, or names ``2d`` alone, or heads do not divide channels.
@@ -87,6 +90,7 @@ class TDCSTA(nn.Module):
         recompute: bool = False,
         order: Sequence[str] = STREAMS,
         mask_padding: bool = False,
+        quiet_start: bool = False,
     ) -> None:
         super().__init__()
         if len(order) != 3 or not set(order) <= set(STREAMS) or set(order) == {"2d"}:
@@ -101,6 +105,10 @@ class TDCSTA(nn.Module):
             ScaleAttention(c, tuple(w), n, recompute, mask_padding)  # type: ignore[arg-type]
             for c, w, n in zip(channels, windows, num_heads, strict=True)
         )
+        if quiet_start:
+            for part in self.modules():
+                if isinstance(part, SelfAttention3d | CrossAttention3d):
+                    part.start_quietly()
 
     def forward(self, tdc: list[Tensor], temporal: list[Tensor], spatial: list[Tensor]) -> list[Tensor]:
         given = dict(zip(STREAMS, (tdc, temporal, spatial), strict=True))
