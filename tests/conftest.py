@@ -65,7 +65,7 @@ def one_thread() -> None:
 
 
 def randomise_norms(model: torch.nn.Module) -> torch.nn.Module:
-    """Running statistics and affine weights as after training: a fresh one would hide what folding gets wrong."""
+    """Norms, and layers that start at zero, as after training: a fresh one would hide what folding gets wrong."""
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
@@ -76,4 +76,7 @@ def randomise_norms(model: torch.nn.Module) -> torch.nn.Module:
                 (module.bias.data, -0.3, 0.3),
             ):
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+        if isinstance(module, torch.nn.Linear) and not module.weight.any():  # starts quietly
+            drawn = torch.rand(module.weight.shape, generator=generator) - 0.5
+            module.weight.data.copy_(2 * drawn / module.in_features**0.5)
     return model

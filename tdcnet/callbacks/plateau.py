@@ -14,8 +14,8 @@ from tdcnet.finite import number
 log = logging.getLogger(__name__)
 
 TRY = (
-    "It may still leave this plateau; if it does not, try loss=small_targets, another seed, a lower module.lr, "
-    "trainer.gradient_clip_val=1 or a larger batch, and see that boxes lie on their targets (scripts/check_dataset.py)"
+    "It may still leave this plateau; if it does not, try trainer.gradient_clip_val=10, loss=small_targets, a lower "
+    "module.lr, another seed or a larger batch, and see that boxes lie on their targets (scripts/check_dataset.py)"
 )
 
 

@@ -28,13 +28,13 @@ def _build(
     width_2d: float,
     heads: Sequence[int],
     head_width: int,
-    mask_padding: bool = True,
+    published: bool = False,
 ) -> Detector:
     return Detector(
         backbone_tdc=ShuffleNet3D(in_channels, stem, widths, temporal_conv=RepConv3D),
         backbone_3d=ShuffleNet3D(in_channels, stem, widths, temporal_conv=TemporalConv3d),
         backbone_2d=CSPDarknet(in_channels * num_frames if differences else in_channels, width_2d),
-        fusion=TDCSTA(widths, heads, mask_padding=mask_padding),
+        fusion=TDCSTA(widths, heads, mask_padding=not published, quiet_start=not published),
         neck=TopDownNeck(widths),
         head=DecoupledHead(widths[0], num_classes, head_width),
         in_channels=in_channels,
@@ -58,7 +58,7 @@ def tdcnet(num_classes: int = 1, in_channels: int = 1, num_frames: int = 5, diff
         width_2d=0.5,
         heads=(4, 4, 4),
         head_width=256,
-        mask_padding=False,
+        published=True,
     )
 
 

@@ -11,7 +11,7 @@ from tdcnet.deploy.fold import is_deployed, reparameterize
 from tdcnet.deploy.official import convert
 from tdcnet.layers.windows import WindowGrid
 from tdcnet.models import Detector, postprocess, tdcnet, tdcnet_nano, tdcnet_small
-from tdcnet.models.tdcsta import ScaleAttention
+from tdcnet.models.tdcsta import TDCSTA, ScaleAttention
 from tests.conftest import randomise_norms
 
 
@@ -188,11 +188,31 @@ def test_one_frame_serves_like_its_repetition(mask_padding, size):
     )
 
 
+def test_a_quiet_start_gives_the_values_features_and_lets_the_others_in():
+    torch.manual_seed(0)
+    fusion = TDCSTA((8, 16, 32), (1, 1, 1), quiet_start=True)
+    sizes = [(c, 24 >> i) for i, c in enumerate((8, 16, 32))]  # larger than a window at every scale
+    tdc, temporal = ([torch.randn(2, c, 2, s, s) for c, s in sizes] for _ in range(2))
+    spatial = [torch.randn(2, c, s, s) for c, s in sizes]
+    optimizer = torch.optim.SGD(fusion.parameters(), lr=0.1)
+    for step in range(3):
+        found = fusion(tdc, temporal, spatial)
+        if step == 0:
+            for ours, value in zip(found, spatial, strict=True):
+                assert torch.equal(ours, value)
+        optimizer.zero_grad()
+        sum(x.square().mean() for x in found).backward()
+        optimizer.step()
+    other = fusion([x * 3 + torch.rand_like(x) for x in tdc], temporal, spatial)
+    assert not torch.allclose(other[0], found[0], atol=1e-3)
+    assert [n for n, p in fusion.named_parameters() if not p.grad.any()] == []
+
+
 def test_recompute_keeps_less_and_computes_the_same():
     gradients, bytes_kept = [], []
     for recompute in (False, True):
         torch.manual_seed(0)
-        model = tdcnet_nano().train()
+        model = randomise_norms(tdcnet_nano()).train()
         for scale in model.fusion.scales:
             scale.recompute = recompute
         clip = torch.rand(2, 1, 5, 64, 64)
