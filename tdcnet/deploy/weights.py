@@ -88,7 +88,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     if path.is_dir():
         path = path / WEIGHTS
     if not path.exists():
-        raise FileNotFoundError(f"no checkpoint at {path}; ckpt_path names a .ckpt or .safetensors file")
+        raise FileNotFoundError(f"no checkpoint at {path}; expected a .ckpt or .safetensors file")
     if path.suffix in (".onnx", ".xml"):
         raise CheckpointError(
             f"{path} is a graph for another runtime, PyTorch reads .ckpt and .safetensors files; add "

@@ -40,6 +40,8 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     check_folders(cfg)
     if cfg.stage.name not in FROM_CHECKPOINT:
         return stage(cfg, overrides)
+    if cfg.init_from is not None:
+        raise ValueError(f"init_from starts a training; stage={cfg.stage.name} takes its weights from ckpt_path")
     if cfg.ckpt_path is None:
         return stage(cfg, overrides, None)  # a detector without learning needs none
     weights = read_info(cfg.ckpt_path) if backend(cfg) else read_weights(cfg.ckpt_path)

@@ -25,7 +25,15 @@ def merge_overrides(first: Sequence[str], then: Sequence[str], without: Sequence
     return [*kept, *then]
 
 
-PATHS = ("ckpt_path", "source", "dataset.root", "dataset.cache_dir", "dataset.homography_dir", "hydra.run.dir")
+PATHS = (
+    "ckpt_path",
+    "init_from",
+    "source",
+    "dataset.root",
+    "dataset.cache_dir",
+    "dataset.homography_dir",
+    "hydra.run.dir",
+)
 """Keys whose value is a path, beside all of the group ``paths``."""
 
 

@@ -18,7 +18,8 @@ from tdcnet.callbacks import EMA, Checkpoints, StopAtSignal, Stopped
 from tdcnet.callbacks.checkpoint_io import whole_checkpoint
 from tdcnet.callbacks.progress import place
 from tdcnet.data.datamodule import ClipDataModule
-from tdcnet.deploy.weights import read_weights
+from tdcnet.deploy.transfer import take_over
+from tdcnet.deploy.weights import Weights, read_weights
 from tdcnet.detection import DetectionModule
 from tdcnet.models.detector import STREAMS, Detector
 from tdcnet.models.single_stream import single_stream
@@ -34,11 +35,14 @@ Resumed = tuple[Path, dict[str, Any]] | None
 
 
 def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
-    """Trains, from ``ckpt_path`` on if that is given, then evaluates the best checkpoint."""
+    """Trains, from ``ckpt_path`` on or from the weights ``init_from`` if given, then evaluates the best checkpoint."""
     check_limits(cfg)
+    start = _start(cfg)
     resumed = None if cfg.ckpt_path is None else whole_checkpoint(cfg.ckpt_path, rank_zero_only(log.warning))
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     parts = build(cfg, overrides)
+    if start is not None:
+        log.info("%s: %s", cfg.init_from, take_over(parts["module"].model, start, cfg.init_from))
     if cfg.stage.get("staged") and resumed is None:
         _pretrain_backbones(cfg, parts["module"], parts["datamodule"])
     elif cfg.stage.get("staged"):  # that is done, and in the checkpoint
@@ -122,6 +126,21 @@ def fit(trainer: pl.Trainer, module: DetectionModule, datamodule: ClipDataModule
             raise ValueError(f"not one step was trained. Look at {reasons}")
         if left:
             rank_zero_only(log.warning)("not one step was trained after the %d of the resumed run", done)
+
+
+def _start(cfg: DictConfig) -> Weights | None:
+    """The weights to start from; a bad file is told before data are read.
+
+    Raises:
+        ValueError: if a training is to be resumed, which has its weights.
+    """
+    if cfg.init_from is None:
+        return None
+    if cfg.ckpt_path is not None:
+        raise ValueError(
+            "ckpt_path resumes a training, which has its weights; init_from starts a new one from weights. Give one"
+        )
+    return read_weights(cfg.init_from)
 
 
 def check_limits(cfg: DictConfig) -> None:

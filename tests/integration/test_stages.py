@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,27 @@ def test_train_writes_what_it_promises(trained, tmp_path):
     written = json.loads((output / "metrics.json").read_text())
     assert written["frames"] == metrics["frames"] == 12
     assert {"AP50", "AP", "P", "R", "F1", "Pd", "Fa", "false_alarms_per_frame", "Pd@0.1"} <= set(written)
+
+
+def test_a_training_starts_from_the_weights_of_another(run, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    light = ("model=motion_2d_nano", "stage.report=false", "dataset.align=none")
+    _, first = run(*light, f"paths.output_dir={tmp_path / 'first'}")
+    still = ("module.lr=1e-12", "module.weight_decay=0", "seed=1", "dataset.num_frames=4")
+    _, second = run(*light, *still, f"init_from={first['ckpt_path']}", f"paths.output_dir={tmp_path / 'second'}")
+    before, after = (read_weights(each["ckpt_path"]).state for each in (first, second))
+    assert before["backbone.stem.conv.weight"].shape != after["backbone.stem.conv.weight"].shape
+    kept = [n for n, p in second["module"].model.named_parameters() if n != "backbone.stem.conv.weight"]
+    for name in kept:
+        assert_close(after[name], before[name], atol=1e-6, rtol=0)
+    assert "these keep their own start: backbone.stem.conv.weight" in caplog.text
+
+    with pytest.raises(ValueError, match="ckpt_path resumes a training"):
+        run(*light, f"init_from={first['ckpt_path']}", f"ckpt_path={first['ckpt_path']}")
+    with pytest.raises(ValueError, match="init_from starts a training; stage=eval takes its weights from ckpt_path"):
+        run("stage=eval", f"init_from={first['ckpt_path']}")
+    with pytest.raises(FileNotFoundError, match="no checkpoint at gone.ckpt"):
+        run(*light, "init_from=gone.ckpt")
 
 
 def test_checkpoint_alone_is_enough_to_evaluate_deploy_and_predict(trained, configure, run, clips, tmp_path):
