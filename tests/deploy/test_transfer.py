@@ -57,7 +57,7 @@ def test_what_does_not_fit_keeps_its_start_and_is_named(weights):
 
 def test_folded_weights_and_those_of_another_network_are_refused(weights):
     folded = Weights(reparameterize(motion_2d_nano()).state_dict(), Record(deployed=True))
-    with pytest.raises(CheckpointError, match="a is re-parameterised: .* Give the checkpoint of its training"):
+    with pytest.raises(CheckpointError, match=r"a is re-parameterised: .* Give the checkpoint of its training"):
         take_over(motion_2d_nano(), folded, "a")
     model = motion_2d_small()
     start = {name: value.clone() for name, value in model.state_dict().items()}

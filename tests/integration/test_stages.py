@@ -62,7 +62,7 @@ def test_a_training_starts_from_the_weights_of_another(run, tmp_path, caplog):
         run(*light, f"init_from={first['ckpt_path']}", f"ckpt_path={first['ckpt_path']}")
     with pytest.raises(ValueError, match="init_from starts a training; stage=eval takes its weights from ckpt_path"):
         run("stage=eval", f"init_from={first['ckpt_path']}")
-    with pytest.raises(FileNotFoundError, match="no checkpoint at gone.ckpt"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at gone\.ckpt"):
         run(*light, "init_from=gone.ckpt")
 
 
