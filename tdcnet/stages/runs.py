@@ -4,6 +4,7 @@ off is taken up where it stopped."""
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from tdcnet.stages.overrides import merge_overrides, override_key
 
 log = logging.getLogger(__name__)
 
-APP = Path(__file__).parents[2] / "train.py"
+APP = "tdcnet.stages.app"
 
 
 class RunsFailed(RuntimeError):
@@ -61,10 +62,18 @@ def run_all(runs: Mapping[str, Sequence[str]], overrides: Sequence[str], output:
             log.info("%s: done before, in %s", name, output / name)
             continue
         Console().rule(Text(f"{name}: {' '.join(own)}"))
-        if subprocess.run([sys.executable, str(APP), *given, f"hydra.run.dir={output / name}"], check=False).returncode:
+        if subprocess.run(
+            [sys.executable, "-m", APP, *given, f"hydra.run.dir={output / name}"], check=False
+        ).returncode:
             log.error("%s failed; what it said is above and in %s", name, output / name)
             failed.append(name)
     return failed
+
+
+def _environment() -> dict[str, str]:
+    """Modules come from where this process has them from, and never from the working folder, as -m would have it."""
+    paths = [path for path in (sys.path[0], os.environ.get("PYTHONPATH")) if path]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
 
 
 def _without_parts_of(overrides: Sequence[str], own: Sequence[str]) -> list[str]:

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-import train
 from tdcnet import stages
 from tdcnet.callbacks import ema
 from tdcnet.callbacks.signals import Stopped
 from tdcnet.detection import DetectionModule
+from tdcnet.stages.app import USER_ERRORS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 METHODS = {
@@ -140,7 +140,7 @@ def child(job: dict[str, Any]) -> None:
         stages.run(cfg, job["overrides"])
     except Stopped as error:
         status = 128 + error.signum
-    except train.USER_ERRORS as error:
+    except USER_ERRORS as error:
         print("error:", type(error).__name__, error)
         status = 1
     except BaseException:

@@ -1,0 +1,67 @@
+"""The command ``tdcnet VERB``: what a verb needs is imported when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+
+STAGES = {
+    "train": "train a detector, then evaluate it",
+    "eval": "evaluate a checkpoint or an export, and write a report",
+    "deploy": "export a checkpoint for PyTorch, ONNX Runtime or OpenVINO",
+    "predict": "find targets in videos, folders of images or stacks",
+}
+"""Verbs that are stages of the app and take its options."""
+
+HELP = """\
+usage: tdcnet VERB [OPTION=VALUE ..]
+
+Detects small moving targets in infrared video.
+
+{verbs}
+
+examples:
+  tdcnet train +experiment=demo
+  tdcnet train +experiment=irstd_uav dataset.root=PATH
+  tdcnet eval ckpt_path=logs/train/NAME/TIME/checkpoints/best.ckpt
+  tdcnet deploy ckpt_path=BEST.ckpt 'stage.formats=[onnx,openvino,int8]'
+  tdcnet predict ckpt_path=BEST.ckpt source=clip.mp4
+
+`tdcnet VERB --cfg job` shows all options of a verb with their values.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line's verb."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(help_text(), end="")
+        return
+    verb, *rest = given
+    if verb == "--version":
+        from tdcnet import __version__
+
+        print(f"tdcnet {__version__}")
+        return
+    if rest in (["-h"], ["--help"]) and verb in STAGES:
+        print(f"tdcnet {verb}: {STAGES[verb]}\n\n{help_text()}", end="")
+        return
+    if verb in STAGES:
+        own = [f"stage={verb}"] if verb != "train" else []
+        sys.argv = [sys.argv[0], *own, *rest]
+    elif "=" in verb or verb[0] in "+~-":  # options alone, as train.py takes them
+        sys.argv = [sys.argv[0], *given]
+    else:
+        near = difflib.get_close_matches(verb, STAGES, n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        sys.exit(f"error: there is no verb {verb!r}; known are {', '.join(STAGES)}.{meant}")
+    from tdcnet.stages.app import run
+
+    run()
+
+
+def help_text() -> str:
+    """All verbs, and examples."""
+    width = max(map(len, STAGES))
+    return HELP.format(verbs="\n".join(f"  {verb:<{width}}  {what}" for verb, what in STAGES.items()))

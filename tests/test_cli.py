@@ -1,0 +1,103 @@
+"""The command ``tdcnet``."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tdcnet import __version__, cli
+from tdcnet.stages import app
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the app is asked for by a command line."""
+
+    def ask(*arguments: str) -> list[str]:
+        seen: list[list[str]] = []
+        monkeypatch.setattr(sys, "argv", ["tdcnet", *arguments])
+        monkeypatch.setattr(app, "run", lambda: seen.append(sys.argv[1:]))
+        cli.main()
+        (only,) = seen
+        return only
+
+    return ask
+
+
+def test_a_verb_is_a_stage_and_options_alone_are_train_pys(asked):
+    assert asked("train", "+experiment=demo", "seed=1") == ["+experiment=demo", "seed=1"]
+    assert asked("eval", "ckpt_path=a") == ["stage=eval", "ckpt_path=a"]
+    assert asked("predict", "source=a.mp4") == ["stage=predict", "source=a.mp4"]
+    assert asked("+experiment=demo") == ["+experiment=demo"]
+    assert asked("stage=deploy", "ckpt_path=a") == ["stage=deploy", "ckpt_path=a"]
+    assert asked("--cfg", "job") == ["--cfg", "job"]
+    assert asked("train", "--cfg", "job") == ["--cfg", "job"]
+
+
+def test_another_verb_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tdcnet", "predct"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == (
+        "error: there is no verb 'predct'; known are train, eval, deploy, predict. Did you mean predict?"
+    )
+
+
+def test_help_and_version_load_nothing_that_takes_time(tmp_path):
+    code = (
+        "import sys; from tdcnet.cli import main; main(['--help']); main(['eval', '-h']); main(['--version'])\n"
+        "print(sorted({'torch', 'hydra', 'numpy', 'cv2', 'rich', 'pytorch_lightning'} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+    assert said.endswith(f"tdcnet {__version__}\n[]\n")
+    assert "tdcnet predict ckpt_path=BEST.ckpt source=clip.mp4" in said
+    assert f"tdcnet eval: {cli.STAGES['eval']}" in said
+
+
+def test_every_package_is_in_the_wheel():
+    found = {".".join(p.parent.relative_to(ROOT).parts) for p in ROOT.glob("tdcnet/**/__init__.py")}
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == listed and set(listed) == found | {"tdcnet.configs"}
+
+
+def test_configs_are_found_in_a_checkout_and_in_a_wheel(monkeypatch, tmp_path):
+    assert app.config_folder() == ROOT / "configs"
+    package = tmp_path / "tdcnet"
+    monkeypatch.setattr(app, "__file__", str(package / "stages" / "app.py"))
+    with pytest.raises(FileNotFoundError, match="install it again"):
+        app.config_folder()
+    (package / "configs").mkdir(parents=True)
+    (package / "configs" / "config.yaml").write_text("")
+    assert app.config_folder() == package / "configs"
+
+
+@pytest.mark.slow
+def test_a_wheel_works_elsewhere(tmp_path):
+    source = tmp_path / "source"  # pip builds in the folder itself
+    for name in ("tdcnet", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*build, str(source)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = "import tdcnet.cli, tdcnet; print(tdcnet.__file__); tdcnet.cli.main()"
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", code, "train", "--cfg", "job", "+experiment=drone_ir"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"},
+        check=True,
+    )
+    assert ended.stdout.startswith(str(tmp_path / "site")) and "name: drone_ir" in ended.stdout
