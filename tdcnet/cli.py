@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -14,8 +15,22 @@ STAGES = {
 }
 """Verbs that are stages of the app and take its options."""
 
+COMMANDS = {
+    "check": "read a data set as training would, and say what is in it and what is wrong with it",
+    "split": "deal the recordings of a data set out to training and validation",
+    "convert": "write any data set that can be read as COCO with PNG frames",
+    "align": "register the frames of a data set ahead of training",
+    "compare": "set finished runs side by side",
+    "score-masks": "score masks by every published way of counting",
+    "convert-official": "turn a checkpoint of TDCNet's authors into one of this project",
+    "make-clips": "write made-up clips",
+}
+"""Verbs that are modules of :mod:`tdcnet.commands` and take arguments."""
+
+VERBS = STAGES | COMMANDS
+
 HELP = """\
-usage: tdcnet VERB [OPTION=VALUE ..]
+usage: tdcnet VERB [OPTION ..]
 
 Detects small moving targets in infrared video.
 
@@ -27,8 +42,10 @@ examples:
   tdcnet eval ckpt_path=logs/train/NAME/TIME/checkpoints/best.ckpt
   tdcnet deploy ckpt_path=BEST.ckpt 'stage.formats=[onnx,openvino,int8]'
   tdcnet predict ckpt_path=BEST.ckpt source=clip.mp4
+  tdcnet check --format coco --root PATH OUT
 
-`tdcnet VERB --cfg job` shows all options of a verb with their values.
+The first four take OPTION=VALUE; `tdcnet train --cfg job` shows all with their values. The others take --option VALUE;
+`tdcnet check --help` tells which.
 """
 
 
@@ -47,15 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if rest in (["-h"], ["--help"]) and verb in STAGES:
         print(f"tdcnet {verb}: {STAGES[verb]}\n\n{help_text()}", end="")
         return
+    if verb in COMMANDS:
+        module = importlib.import_module(f"tdcnet.commands.{verb.replace('-', '_')}")
+        sys.exit(module.main(rest))
     if verb in STAGES:
         own = [f"stage={verb}"] if verb != "train" else []
         sys.argv = [sys.argv[0], *own, *rest]
     elif "=" in verb or verb[0] in "+~-":  # options alone, as train.py takes them
         sys.argv = [sys.argv[0], *given]
     else:
-        near = difflib.get_close_matches(verb, STAGES, n=1)
+        near = difflib.get_close_matches(verb, VERBS, n=1)
         meant = f" Did you mean {near[0]}?" if near else ""
-        sys.exit(f"error: there is no verb {verb!r}; known are {', '.join(STAGES)}.{meant}")
+        sys.exit(f"error: there is no verb {verb!r}; known are {', '.join(VERBS)}.{meant}")
     from tdcnet.stages.app import run
 
     run()
@@ -63,5 +83,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def help_text() -> str:
     """All verbs, and examples."""
-    width = max(map(len, STAGES))
-    return HELP.format(verbs="\n".join(f"  {verb:<{width}}  {what}" for verb, what in STAGES.items()))
+    width = max(map(len, VERBS))
+    return HELP.format(verbs="\n".join(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()))

@@ -47,7 +47,7 @@ def test_another_verb_is_told(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == (
-        "error: there is no verb 'predct'; known are train, eval, deploy, predict. Did you mean predict?"
+        f"error: there is no verb 'predct'; known are {', '.join(cli.VERBS)}. Did you mean predict?"
     )
 
 

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from scripts import compare_runs
+from tdcnet.commands import compare
 from tdcnet.comparison import add_costs, find_runs, read_entries, rows_of
 from tdcnet.cost import OTHER, count
 from tdcnet.data.errors import DataError
@@ -133,7 +133,7 @@ def test_a_network_that_does_not_fit_is_named(tmp_path, network, monkeypatch, ca
 
     monkeypatch.setattr("tdcnet.comparison.count", full)
     run = make_run(tmp_path / "net", 20, network)
-    assert compare_runs.main([str(run)]) == 1
+    assert compare.main([str(run)]) == 1
     assert f"{run}: its network does not fit into memory on a clip of 5 frames of 64 x 64 px" in capsys.readouterr().err
 
 
@@ -145,7 +145,7 @@ def test_script_writes_table_and_plot(tmp_path, network, capsys):
     (broken / "predictions.json").unlink()
     out = tmp_path / "out"
     given = [str(tmp_path / "runs"), str(tmp_path / "elsewhere"), "--out", str(out), "--rounds", "1", "--samples", "20"]
-    assert compare_runs.main([*given, "--first", "SML", "--metric", "Pd@0.1"]) == 0
+    assert compare.main([*given, "--first", "SML", "--metric", "Pd@0.1"]) == 0
     printed = capsys.readouterr().out
     assert printed.count(" SML ") == 2 and printed.count(" elsewhere ") == 2 and "unfinished" not in printed
     with (out / "comparison.csv").open() as file:
@@ -165,7 +165,7 @@ def test_what_cannot_be_compared_is_told(tmp_path, capsys):
     make_run(tmp_path / "b", 20, size=9)
     with pytest.raises(DataError, match=r"b was evaluated on other frames than .*a; compare runs of one data set"):
         read_entries(find_runs(tmp_path))
-    assert compare_runs.main([str(tmp_path)]) == 1
+    assert compare.main([str(tmp_path)]) == 1
     assert "other frames" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "b")
     make_run(tmp_path / "a" / "seed1", 20, model="tdcnet_small")
@@ -173,7 +173,7 @@ def test_what_cannot_be_compared_is_told(tmp_path, capsys):
         read_entries(find_runs(tmp_path))
     shutil.rmtree(tmp_path / "a" / "seed1")
     (tmp_path / "a" / "ground_truth.json").write_text("[]")
-    assert compare_runs.main([str(tmp_path)]) == 1
+    assert compare.main([str(tmp_path)]) == 1
     assert "is no ground_truth.json of stage=eval" in capsys.readouterr().err
 
 

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 TRY = (
     "It may still leave this plateau; if it does not, try trainer.gradient_clip_val=10, loss=small_targets, a lower "
-    "module.lr, another seed or a larger batch, and see that boxes lie on their targets (scripts/check_dataset.py)"
+    "module.lr, another seed or a larger batch, and see that boxes lie on their targets (tdcnet check)"
 )
 
 

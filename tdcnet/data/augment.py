@@ -39,7 +39,7 @@ class Augment:
         paste_gain: smallest and largest factor on its contrast.
         margin: how far boxes reach beyond what is seen of a target, px of the stored image. Where people drew them by
             eye, that is most of a small target's box and does not depend on its size
-            (``scripts/check_dataset.py`` measures it); where an image is scaled, and a pasted target, this part of the
+            (``tdcnet check`` measures it); where an image is scaled, and a pasted target, this part of the
             box is not. 0 scales boxes as the image.
         label_noise: standard deviation of that margin in the set, px of the stored image: each box is made wider or
             narrower by it on both sides, and higher or lower. What one recording's labels reach beyond their targets

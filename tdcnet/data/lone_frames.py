@@ -42,6 +42,6 @@ def check_lone(sequences: Listed[Sequence], num_frames: int, where: str, stop: b
         log.warning("%s", fault)
         return
     raise DataError(
-        f"{fault}. If these frames belong together, {REMEDY} (scripts/check_dataset.py --names tries it out). If they "
+        f"{fault}. If these frames belong together, {REMEDY} (tdcnet check --names tries it out). If they "
         "are single images, take dataset.num_frames=1; dataset.one_frame_recordings=allow goes on as it is"
     )

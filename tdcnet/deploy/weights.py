@@ -100,7 +100,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     if not isinstance(content, Mapping) or not isinstance(content.get("state_dict"), Mapping):
         raise CheckpointError(
             f"{path} holds no 'state_dict': it is no checkpoint of this project. Tensors released by TDCNet's authors "
-            "become one by scripts/convert_official.py"
+            "become one by tdcnet convert-official"
         )
     named = {name: value for name, value in content["state_dict"].items() if isinstance(name, str)}
     state = {name.removeprefix(PREFIX): value for name, value in named.items() if name.startswith(PREFIX)}

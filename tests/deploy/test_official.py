@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from scripts import convert_official
+from tdcnet.commands import convert_official
 from tdcnet.deploy.fold import is_deployed, reparameterize
 from tdcnet.deploy.official import convert
 from tdcnet.deploy.weights import load_into, read_weights

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Loaded before the first fork.
+import tdcnet.cli
 import tdcnet.comparison
 import tdcnet.stages.ablation
 import tdcnet.stages.baselines
 import tdcnet.stages.deployment
 import tdcnet.stages.evaluation
 import tdcnet.stages.prediction
-import tdcnet.stages.training  # noqa: F401
+import tdcnet.stages.training
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 120
@@ -37,7 +38,7 @@ class Ended:
 
 
 def command(log: Path, script: str, *arguments: str, cwd: Path) -> Ended:
-    """``command(log, "train.py", "stage=eval", cwd=FOLDER)``."""
+    """``command(log, "train.py", "stage=eval", cwd=FOLDER)``, or ``"tdcnet"`` in place of the script."""
     os.environ["PYTHONPATH"] = str(ROOT)  # the server takes it from here when it starts
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -62,7 +63,10 @@ def _run(log: Path, script: str, arguments: tuple[str, ...], cwd: Path) -> None:
         os.chdir(cwd)
         sys.path[:0] = [str(cwd), str(ROOT)]  # as if the stranger's folder were the working one
         sys.argv = [script, *arguments]
-        runpy.run_path(str(ROOT / script), run_name="__main__")
+        if script == "tdcnet":
+            tdcnet.cli.main()
+        else:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
         status = 0
     except SystemExit as error:
         if isinstance(error.code, str):

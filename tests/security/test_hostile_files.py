@@ -231,7 +231,7 @@ def test_a_pickle_is_refused_wherever_a_checkpoint_is_taken(how, stage, folder, 
     else:
         torch.save(content, path, _use_new_zipfile_serialization=how != "legacy")
     if stage == "official":
-        ended = command("scripts/convert_official.py", str(path), str(folder / "out.ckpt"), cwd=folder)
+        ended = command("tdcnet", "convert-official", str(path), str(folder / "out.ckpt"), cwd=folder)
     elif stage == "compare":
         good = checkpoint(folder, record()).rename(folder / "good.ckpt")
         if how != "pickle":
@@ -328,7 +328,7 @@ def test_a_strangers_run_is_compared_without_building_anything(name, place, fold
     if place == "tag":
         text += f"x: !!python/object/apply:os.mkdir ['{canary}']\n"
     run = stranger_run(folder, text)
-    ended = command("scripts/compare_runs.py", str(run), "--out", str(folder), cwd=folder)
+    ended = command("tdcnet", "compare", str(run), "--out", str(folder), cwd=folder)
     assert not canary.exists() and "Traceback" not in ended.said, ended.said
     if place != "module.metrics":
         assert ended.status == 1, ended.said
@@ -338,7 +338,7 @@ def test_a_strangers_run_is_compared_without_building_anything(name, place, fold
 def test_a_strangers_run_fills_no_memory(side, frames, folder, command):
     config = {**RUN_CONFIG, "dataset": {**RUN_CONFIG["dataset"], "size": [side, side], "num_frames": frames}}
     run = stranger_run(folder, yaml.safe_dump(config))
-    ended = command("scripts/compare_runs.py", str(run), "--out", str(folder), cwd=folder)
+    ended = command("tdcnet", "compare", str(run), "--out", str(folder), cwd=folder)
     assert ended.status == 1 and "Traceback" not in ended.said, ended.said
     assert f"config.yaml: asks for clips of {frames} frames" in ended.said
 
@@ -347,7 +347,7 @@ def test_a_data_sets_yaml_makes_no_objects(folder, canary, command):
     (folder / "data.yaml").write_text(f"train: !!python/object/apply:os.mkdir ['{canary}']\nval: images\nnames: [a]\n")
     (folder / "images").mkdir()
     given = ("--format", "yolo", "--root", str(folder), str(folder / "out"))
-    ended = command("scripts/check_dataset.py", *given, cwd=folder)
+    ended = command("tdcnet", "check", *given, cwd=folder)
     assert not canary.exists() and "Traceback" not in ended.said and ended.status == 1, ended.said
 
 

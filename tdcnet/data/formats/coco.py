@@ -79,7 +79,7 @@ def read(
         train: JSON of the training side; the first of ``JSON_FILES`` if None.
         val: JSON of the validation side, likewise.
         images: folder that ``file_name`` is relative to; the first of ``IMAGE_FOLDERS`` that holds frames if None.
-        split_file: JSON ``{"train": [names], "val": [names]}`` of ``scripts/split.py`` that deals out the recordings
+        split_file: JSON ``{"train": [names], "val": [names]}`` of ``tdcnet split`` that deals out the recordings
             of both files anew.
 
     Raises:
@@ -99,9 +99,7 @@ def read(
     pool = {s.name: s for s in read_all(root, problems=problems, train=train, val=val, images=images)}
     for name in names:
         if name not in pool:
-            problems.report(
-                path, f"names {shown(name)}, which no JSON file has", "Write it again with scripts/split.py"
-            )
+            problems.report(path, f"names {shown(name)}, which no JSON file has", "Write it again with tdcnet split")
     return common.finish([pool[name] for name in names if name in pool], split, path, problems, CLASSES)
 
 

@@ -106,7 +106,7 @@ def read_split_file(path: Path) -> dict[str, list[str]]:
                 "dataset.root=PATH names another place"
             ) from None
         raise FileNotFoundError(
-            f"split not found; looked for {path.absolute()}. Write {shape}, or have scripts/split.py write it"
+            f"split not found; looked for {path.absolute()}. Write {shape}, or have tdcnet split write it"
         ) from None
     except DataError as error:
         raise DataError(f"{error}; it cannot be used as a split. It must be {shape}") from error

@@ -109,7 +109,7 @@ def read(
         raise FileNotFoundError(
             f"split not found; looked for {(root / split_file).absolute()} and for a column 'split' in {table.path}. "
             'Write a line such as {"train": ["NAME_1", "NAME_2"], "val": ["NAME_3"]}, with the names of the videos '
-            "without suffix, or have scripts/split.py write it"
+            "without suffix, or have tdcnet split write it"
         )
     sources = _sources(root)
     for name in table.videos.keys() - sources.keys() - {name for side in sides.values() for name in side}:

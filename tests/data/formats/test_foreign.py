@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tdcnet.commands.arguments import add_arguments
 from tdcnet.data.formats import foreign, reader, yolo
-from tdcnet.data.formats.arguments import add_arguments
 
 
 @pytest.mark.parametrize(

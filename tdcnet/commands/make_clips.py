@@ -1,6 +1,6 @@
 """Writes the synthetic data set: infrared clips with small moving targets, in the layout of IRSTD-UAV.
 
-python scripts/make_synthetic.py --root data/synthetic --train 24 --val 6
+tdcnet make-clips --root data/synthetic --train 24 --val 6
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from tdcnet.shown import lines
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line (``sys.argv`` if None)."""
     default = SyntheticConfig()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "tdcnet make-clips", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", type=Path, default=Path("data/synthetic"), help="folder to make (%(default)s)")
     parser.add_argument("--train", type=int, default=24, help="sequences to train on (%(default)s)")
     parser.add_argument("--val", type=int, default=6, help="sequences to validate on (%(default)s)")
@@ -77,7 +79,3 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(f"{root}: {given.train} sequences to train on, {given.val} to validate on, {given.frames} frames each")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

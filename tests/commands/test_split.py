@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from scripts import split
+from tdcnet.commands import split
 from tdcnet.data.errors import DataError
 from tdcnet.data.formats import coco, video_csv
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from scripts import check_dataset
+from tdcnet.commands import check
 from tdcnet.data.synthetic import SyntheticConfig, write_dataset
 
 
@@ -27,7 +27,7 @@ def test_report_of_a_set_with_everything_wrong(root, tmp_path, capsys):
     lines = (root / "train.txt").read_text().splitlines()
     with (root / "val.txt").open("a") as file:
         file.write("\n" + "\n".join(line for line in lines if f"/images/{sequence}/" in line) + "\n")
-    assert check_dataset.main([str(tmp_path / "out"), "--format", "irstd_uav", "--root", str(root)]) == 0
+    assert check.main([str(tmp_path / "out"), "--format", "irstd_uav", "--root", str(root)]) == 0
     printed = capsys.readouterr().out
     assert "what is in it" in printed and "leak" in printed and "same sequence" in printed
 
@@ -45,13 +45,13 @@ def test_report_of_a_set_with_everything_wrong(root, tmp_path, capsys):
 
 def test_recordings_by_name(root, tmp_path, capsys):
     given = [str(tmp_path / "out"), "--format", "irstd_uav", "--root", str(root)]
-    assert check_dataset.main([*given, "--group", "^"]) == 0
+    assert check.main([*given, "--group", "^"]) == 0
     leaks = json.loads((tmp_path / "out" / "report.json").read_text())["leaks"]
     assert len(leaks) == 6 and {leak["kind"] for leak in leaks} <= {"same recording", "near-duplicates"}
-    assert check_dataset.main([*given, "--group", "nowhere"]) == 1
+    assert check.main([*given, "--group", "nowhere"]) == 1
     assert "finds nothing in" in capsys.readouterr().err
 
 
 def test_a_missing_set_is_told_in_one_line(tmp_path, capsys):
-    assert check_dataset.main([str(tmp_path / "out"), "--format", "irdst", "--root", str(tmp_path / "nowhere")]) == 1
+    assert check.main([str(tmp_path / "out"), "--format", "irdst", "--root", str(tmp_path / "nowhere")]) == 1
     assert "looked for" in capsys.readouterr().err

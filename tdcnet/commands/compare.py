@@ -1,7 +1,7 @@
 """Sets finished runs side by side: figures with their intervals, parameters, GFLOPs and time, as table and plot.
 
-python scripts/compare_runs.py logs/ablation/branches/drone_ir/TIME                # what an ablation has so far
-python scripts/compare_runs.py logs/train/drone_ir/RUN1 logs/train/drone_ir/RUN2 --out compared --metric Pd@0.1
+tdcnet compare logs/ablation/branches/drone_ir/TIME                # what an ablation has so far
+tdcnet compare logs/train/drone_ir/RUN1 logs/train/drone_ir/RUN2 --out compared --metric Pd@0.1
 
 Every finished run below the folders is a row, or several rows' worth of seeds one (NAME/seed0, NAME/seed1, ..). All
 must be of the same validation frames. Times are medians of rounds in which the networks take turns, on one clip, in
@@ -28,7 +28,9 @@ from tdcnet.shown import emphasised, lines
 
 def main(arguments: list[str] | None = None) -> int:
     """Reads, measures and tells; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "tdcnet compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folders", nargs="+", type=Path, help="a run, or a folder with runs below it")
     parser.add_argument(
         "--first", metavar="NAME", help="the row that the others are compared with; the first unless given"
@@ -65,7 +67,3 @@ def main(arguments: list[str] | None = None) -> int:
         print(lines(error), file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from scripts import convert
+from tdcnet.commands import convert
 from tdcnet.data import formats
 from tdcnet.data.formats import coco, drone_ir, irdst, irstd_uav, video_csv
 

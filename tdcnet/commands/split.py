@@ -1,6 +1,6 @@
 """Deals the recordings of a data set out to training and validation, so that no recording is on both sides.
 
-python scripts/split.py --format coco --root data/mine --val 0.2 --seed 0 --group '^[^_]+_[^_]+' data/mine/split.json
+tdcnet split --format coco --root data/mine --val 0.2 --seed 0 --group '^[^_]+_[^_]+' data/mine/split.json
 
 Names for which the regular expression finds the same text (its groups, if it has some) are parts of one recording and
 stay together. So do, with --scenes, recordings that show one scene, which their frames tell. drone_ir and video_csv
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +22,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from tdcnet.commands.arguments import add_arguments, add_group, add_names, exit_status, recording_of
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments, add_group, add_names, exit_status, recording_of
 from tdcnet.data.frames import natural_sort
 from tdcnet.data.inspection import scenes, survey
 from tdcnet.data.names import naming
@@ -45,7 +44,10 @@ class Count:
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Reads the command line (``sys.argv`` if None)."""
+    parser = argparse.ArgumentParser(
+        "tdcnet split", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("output", type=Path, metavar="OUT.json", help="file to write")
     add_arguments(parser, on_bad_frame="skip")
     parser.add_argument("--val", type=_fraction, default=0.2, help="share of the frames to validate on (%(default)s)")
@@ -193,7 +195,3 @@ def main(arguments: list[str] | None = None) -> int:
     given = parse_arguments(arguments)
     with naming(given.names):
         return exit_status(partial(split, given))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

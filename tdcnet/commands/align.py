@@ -1,6 +1,6 @@
 """Computes the homographies of all clips of a data set ahead of training; a run that was stopped goes on.
 
-python scripts/align.py --format drone_ir --root data/drone_ir --num-frames 5 --stride 4
+tdcnet align --format drone_ir --root data/drone_ir --num-frames 5 --stride 4
 
 Training looks in dataset.homography_dir; give the folder that this prints.
 """
@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from functools import partial
 from pathlib import Path
 
+from tdcnet.commands.arguments import add_arguments, exit_status
 from tdcnet.data.alignment import Aligner
 from tdcnet.data.errors import Problems
 from tdcnet.data.formats import reader
-from tdcnet.data.formats.arguments import add_arguments, exit_status
 from tdcnet.data.frames import default_cache_dir
 from tdcnet.data.homographies import HomographyStore, align_sequences
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Reads the command line (``sys.argv`` if None)."""
+    parser = argparse.ArgumentParser(
+        "tdcnet align", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser, on_bad_frame="skip")
     parser.add_argument(
         "--split", nargs="+", choices=("train", "val"), default=("train", "val"), help="both by default"
@@ -66,7 +68,3 @@ def align(given: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Aligns; returns the exit status."""
     return exit_status(partial(align, parse_arguments(arguments)), "stopped; the same command goes on from here")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """Reads a data set as training would and says what is in it, what is wrong with it, and what its splits share.
 
-python scripts/check_dataset.py --format drone_ir --root data/drone_ir OUT
+tdcnet check --format drone_ir --root data/drone_ir OUT
 
 With --group REGEX, which finds the recording in a sequence's name, it also tells recordings that were cut in two.
 Prints a table and writes to OUT: report.json (everything by sequence), targets.csv (every target with size,
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -25,9 +24,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tdcnet.commands.arguments import add_arguments, add_group, add_names, exit_status, recording_of
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments, add_group, add_names, exit_status, recording_of
 from tdcnet.data.frames import ImageFiles
 from tdcnet.data.inspection import Leak, Survey, Target, leaks, survey
 from tdcnet.data.lone_frames import MOST_LONE
@@ -44,7 +43,10 @@ CUT = 64
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Reads the command line (``sys.argv`` if None)."""
+    parser = argparse.ArgumentParser(
+        "tdcnet check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("output", type=Path, metavar="OUT", help="folder to write")
     add_arguments(parser, on_bad_frame="skip")
     parser.add_argument(
@@ -182,8 +184,8 @@ def histograms(surveys: dict[str, list[Survey]]) -> Figure:
             axes[0].text(low, axes[0].get_ylim()[1], f" {SIZE_BINS[at][0]}", va="top", fontsize=8, color="0.4")
     counts = {split: [n for found in every for n in found.per_frame] for split, every in surveys.items()}
     most = max((max(each, default=0) for each in counts.values()), default=0)
-    for at, (split, each) in enumerate(counts.items()):
-        share = np.bincount(np.array(each, np.int64), minlength=most + 1) / max(1, len(each))
+    for at, (split, each_frame) in enumerate(counts.items()):
+        share = np.bincount(np.array(each_frame, np.int64), minlength=most + 1) / max(1, len(each_frame))
         width = 0.8 / len(counts)
         axes[3].bar(np.arange(most + 1) + (at - (len(counts) - 1) / 2) * width, share, width, alpha=0.8, label=split)
     axes[3].set(title="targets on a frame", ylabel="share of frames")
@@ -333,7 +335,3 @@ def write(
 def main(arguments: list[str] | None = None) -> int:
     """Checks; returns the exit status."""
     return exit_status(partial(check, parse_arguments(arguments)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

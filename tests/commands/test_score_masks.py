@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from scripts import score_masks
+from tdcnet.commands import score_masks
 from tests.conftest import GOLDEN
 
 

@@ -1,6 +1,6 @@
 """Writes any data set that can be read as COCO JSON with video keys and PNG frames; a run that was stopped goes on.
 
-python scripts/convert.py --format irstd_uav --root data/IRSTD-UAV data/converted
+tdcnet convert --format irstd_uav --root data/IRSTD-UAV data/converted
 python train.py dataset=coco dataset.root=data/converted
 
 OUT/annotations/instances_train.json and instances_val.json name the frames, OUT/images/SEQUENCE/000000.png. Frames are
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import struct
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tdcnet.commands.arguments import add_arguments, add_names, exit_status
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
-from tdcnet.data.formats.arguments import add_arguments, add_names, exit_status
 from tdcnet.data.frames import ImageFiles
 from tdcnet.data.names import naming
 from tdcnet.data.sequence import Sequence
@@ -38,7 +37,10 @@ PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Reads the command line (``sys.argv`` if None)."""
+    parser = argparse.ArgumentParser(
+        "tdcnet convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("output", type=Path, metavar="OUT", help="folder to write")
     add_arguments(parser, on_bad_frame="error")
     add_names(parser)
@@ -112,7 +114,7 @@ def png_form(path: Path) -> tuple[int, int, int] | None:
     return (height, width, depth) if colour == 0 else None
 
 
-def _write(image: NDArray[np.generic], path: Path) -> None:
+def _write(image: NDArray[Any], path: Path) -> None:
     ok, data = cv2.imencode(".png", image)
     if not ok:
         raise RuntimeError(f"{path}: OpenCV cannot write {image.shape} {image.dtype} as PNG")
@@ -245,7 +247,3 @@ def main(arguments: list[str] | None = None) -> int:
     given = parse_arguments(arguments)
     with naming(given.names):
         return exit_status(partial(convert, given), "stopped; the same command goes on from here")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

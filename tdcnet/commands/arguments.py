@@ -1,4 +1,4 @@
-"""What scripts that work on data share: what they ask for on the command line, and how they end."""
+"""What verbs share: what they ask for on the command line, and how they end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from tdcnet.data.formats import FORMATS, reader
 from tdcnet.data.name_patterns import NamePattern
 from tdcnet.plain_data import parse_yaml
 from tdcnet.shown import LogFormatter, lines
+
+
+def parser_of(verb: str, help_text: str | None) -> argparse.ArgumentParser:
+    """A parser for ``tdcnet VERB`` whose help begins with this text as it stands."""
+    layout = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(f"tdcnet {verb}", description=help_text, formatter_class=layout)
 
 
 def add_arguments(parser: argparse.ArgumentParser, on_bad_frame: str) -> None:

@@ -1,6 +1,6 @@
 """Turns a released TDCNet checkpoint into one of this project.
 
-python scripts/convert_official.py tdcnet_irstd_uav.pth tdcnet_irstd_uav.ckpt
+tdcnet convert-official tdcnet_irstd_uav.pth tdcnet_irstd_uav.ckpt
 python train.py stage=eval dataset=irstd_uav ckpt_path=tdcnet_irstd_uav.ckpt
 """
 
@@ -33,7 +33,9 @@ def tensors_of(content: object, where: Path) -> Mapping[str, Tensor]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Converts; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "tdcnet convert-official", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("input", type=Path, metavar="IN", help="released checkpoint (.pth)")
     parser.add_argument("output", type=Path, metavar="OUT", help="checkpoint to write (.ckpt)")
     parser.add_argument("--in-channels", type=int, choices=(1, 3), default=1, help="1 for grey frames (%(default)s)")
@@ -60,7 +62,3 @@ def main(arguments: list[str] | None = None) -> int:
         torch.save({"state_dict": {f"{PREFIX}{n}": v for n, v in state.items()}, "tdcnet": record.plain()}, file)
     print(f"{given.output}: {len(state)} tensors in {'deploy' if deployed else 'training'} form, from {len(released)}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """Scores a folder of predicted masks against a folder of true ones, by every published way of counting.
 
-python scripts/score_masks.py PREDICTED TRUE --json scores.json
+tdcnet score-masks PREDICTED TRUE --json scores.json
 
 Both hold images at the same relative paths (the suffix may differ), 8 or 16 bits, or of 0 and 1; every true mask needs
 a predicted one, an empty one where nothing was found. Prints IoU, nIoU, and Pd and Fa as BasicIRSTD, DNANet (with its
@@ -11,7 +11,6 @@ stage.compare=[PREDICTED].
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -21,8 +20,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from tdcnet.commands.arguments import exit_status
 from tdcnet.data.errors import DataError
-from tdcnet.data.formats.arguments import exit_status
 from tdcnet.data.formats.masks import read_mask, zero_and_one
 from tdcnet.data.frames import natural_sort, pick_images
 from tdcnet.data.images import read_grey
@@ -33,7 +32,10 @@ from tdcnet.results import write_json
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Reads the command line (``sys.argv`` if None)."""
+    parser = argparse.ArgumentParser(
+        "tdcnet score-masks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("predicted", type=Path, metavar="PREDICTED")
     parser.add_argument("true", type=Path, metavar="TRUE")
     parser.add_argument(
@@ -108,7 +110,3 @@ def show(figures: dict[str, float]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Scores; returns the exit status."""
     return exit_status(partial(score, parse_arguments(arguments)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
