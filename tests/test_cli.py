@@ -62,6 +62,17 @@ def test_help_and_version_load_nothing_that_takes_time(tmp_path):
     assert f"tdcnet eval: {cli.STAGES['eval']}" in said
 
 
+@pytest.mark.parametrize("verb", sorted(cli.COMMANDS))
+def test_help_of_a_command_loads_no_network(verb, tmp_path):
+    code = (
+        "import contextlib, sys; from tdcnet.cli import main\n"
+        f"with contextlib.suppress(SystemExit): main([{verb!r}, '--help'])\n"
+        "print(sorted({'torch', 'hydra', 'pytorch_lightning'} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+    assert said.startswith(f"usage: tdcnet {verb} ") and said.endswith("\n[]\n")
+
+
 def test_every_package_is_in_the_wheel():
     found = {".".join(p.parent.relative_to(ROOT).parts) for p in ROOT.glob("tdcnet/**/__init__.py")}
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]

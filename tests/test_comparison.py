@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from tdcnet.commands import compare
-from tdcnet.comparison import add_costs, find_runs, read_entries, rows_of
+from tdcnet.comparison import FIGURES, add_costs, find_runs, read_entries, rows_of
 from tdcnet.cost import OTHER, count
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.fold import reparameterize
@@ -76,6 +76,10 @@ def network(tmp_path_factory) -> Path:
         cfg = compose("config", overrides=["dataset=synthetic", "model=tdcnet_nano"])
     folder = tmp_path_factory.mktemp("network")
     return export(folder, tdcnet_nano(), Record(model=OmegaConf.to_container(cfg.model, resolve=True)))
+
+
+def test_the_command_names_every_figure_that_a_plot_may_show():
+    assert tuple(FIGURES) == compare.FIGURES
 
 
 def test_seeds_are_one_row_and_rows_are_told_against_the_first(tmp_path):

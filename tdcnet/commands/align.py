@@ -12,7 +12,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from tdcnet.commands.arguments import add_arguments, exit_status
+from tdcnet.commands.arguments import add_arguments, exit_status, parser_of
 from tdcnet.data.alignment import Aligner
 from tdcnet.data.errors import Problems
 from tdcnet.data.formats import reader
@@ -22,9 +22,7 @@ from tdcnet.data.homographies import HomographyStore, align_sequences
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line (``sys.argv`` if None)."""
-    parser = argparse.ArgumentParser(
-        "tdcnet align", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("align", __doc__)
     add_arguments(parser, on_bad_frame="skip")
     parser.add_argument(
         "--split", nargs="+", choices=("train", "val"), default=("train", "val"), help="both by default"

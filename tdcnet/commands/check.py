@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tdcnet.commands.arguments import add_arguments, add_group, add_names, exit_status, recording_of
+from tdcnet.commands.arguments import add_arguments, add_group, add_names, exit_status, parser_of, recording_of
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
 from tdcnet.data.frames import ImageFiles
@@ -44,9 +44,7 @@ CUT = 64
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line (``sys.argv`` if None)."""
-    parser = argparse.ArgumentParser(
-        "tdcnet check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("check", __doc__)
     parser.add_argument("output", type=Path, metavar="OUT", help="folder to write")
     add_arguments(parser, on_bad_frame="skip")
     parser.add_argument(

@@ -10,27 +10,25 @@ deploy form.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from tdcnet.allocator import keep_freed_memory
-from tdcnet.comparison import FIGURES, add_costs, find_runs, read_entries, rows_of
+from tdcnet.commands.arguments import parser_of
 from tdcnet.data.errors import DataError
-from tdcnet.deploy.weights import CheckpointError
+from tdcnet.deploy.errors import CheckpointError
 from tdcnet.files import check_writable
-from tdcnet.report.comparison import tables_of, write_comparison
 from tdcnet.shown import emphasised, lines
+
+FIGURES = ("AP50", "Pd@1", "Pd@0.1", "Pd@0.05")
+"""That a plot may show."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Reads, measures and tells; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        "tdcnet compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("compare", __doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="a run, or a folder with runs below it")
     parser.add_argument(
         "--first", metavar="NAME", help="the row that the others are compared with; the first unless given"
@@ -44,6 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=1000, help="of the bootstrap")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
+    import torch  # these take seconds, which --help need not
+
+    from tdcnet.comparison import add_costs, find_runs, read_entries, rows_of
+    from tdcnet.report.comparison import tables_of, write_comparison
+
     keep_freed_memory()  # as train.py does
     torch.set_num_threads(given.threads)
     try:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tdcnet.commands.arguments import add_arguments, add_names, exit_status
+from tdcnet.commands.arguments import add_arguments, add_names, exit_status, parser_of
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
 from tdcnet.data.frames import ImageFiles
@@ -38,9 +38,7 @@ PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line (``sys.argv`` if None)."""
-    parser = argparse.ArgumentParser(
-        "tdcnet convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("convert", __doc__)
     parser.add_argument("output", type=Path, metavar="OUT", help="folder to write")
     add_arguments(parser, on_bad_frame="error")
     add_names(parser)

@@ -6,40 +6,28 @@ python train.py stage=eval dataset=irstd_uav ckpt_path=tdcnet_irstd_uav.ckpt
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from tdcnet.deploy.official import convert
-from tdcnet.deploy.record import LONGEST_NAME, Record
-from tdcnet.deploy.weights import PREFIX, CheckpointError, load_plain
+from tdcnet.commands.arguments import parser_of
+from tdcnet.deploy.errors import CheckpointError
 from tdcnet.files import replacing
 from tdcnet.shown import printable
 
 
-def tensors_of(content: object, where: Path) -> Mapping[str, Tensor]:
-    """The state dict in a loaded file, bare or under a usual key."""
-    for key in ("state_dict", "model", "model_state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{where} holds no state dict; expected names with tensors, bare or under 'state_dict'")
-    return content
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Converts; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        "tdcnet convert-official", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("convert-official", __doc__)
     parser.add_argument("input", type=Path, metavar="IN", help="released checkpoint (.pth)")
     parser.add_argument("output", type=Path, metavar="OUT", help="checkpoint to write (.ckpt)")
     parser.add_argument("--in-channels", type=int, choices=(1, 3), default=1, help="1 for grey frames (%(default)s)")
     given = parser.parse_args(arguments)
+    import torch  # these take seconds, which --help need not
+
+    from tdcnet.deploy.official import convert, tensors_of
+    from tdcnet.deploy.record import LONGEST_NAME, Record
+    from tdcnet.deploy.weights import PREFIX, load_plain
+
     try:
         if not given.input.is_file():
             raise FileNotFoundError(f"no file at {given.input}")

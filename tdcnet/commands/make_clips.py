@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tdcnet.commands.arguments import parser_of
 from tdcnet.data.backgrounds import BACKGROUNDS
 from tdcnet.data.errors import DataError
 from tdcnet.data.synthetic import SyntheticConfig, write_dataset
@@ -20,9 +21,7 @@ from tdcnet.shown import lines
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line (``sys.argv`` if None)."""
     default = SyntheticConfig()
-    parser = argparse.ArgumentParser(
-        "tdcnet make-clips", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("make-clips", __doc__)
     parser.add_argument("--root", type=Path, default=Path("data/synthetic"), help="folder to make (%(default)s)")
     parser.add_argument("--train", type=int, default=24, help="sequences to train on (%(default)s)")
     parser.add_argument("--val", type=int, default=6, help="sequences to validate on (%(default)s)")

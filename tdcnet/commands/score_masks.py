@@ -11,31 +11,27 @@ stage.compare=[PREDICTED].
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tdcnet.commands.arguments import exit_status
+from tdcnet.commands.arguments import exit_status, parser_of
 from tdcnet.data.errors import DataError
 from tdcnet.data.formats.masks import read_mask, zero_and_one
 from tdcnet.data.frames import natural_sort, pick_images
 from tdcnet.data.images import read_grey
 from tdcnet.data.transforms import full_scale
-from tdcnet.metrics.mask_protocols import MASK_PROTOCOLS
-from tdcnet.metrics.segmentation import MaskMetrics
 from tdcnet.results import write_json
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line (``sys.argv`` if None)."""
-    parser = argparse.ArgumentParser(
-        "tdcnet score-masks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("score-masks", __doc__)
     parser.add_argument("predicted", type=Path, metavar="PREDICTED")
     parser.add_argument("true", type=Path, metavar="TRUE")
     parser.add_argument(
@@ -75,6 +71,11 @@ def score(given: argparse.Namespace) -> None:
     Raises:
         DataError: if a mask is bad, sizes differ, or no predicted pixel reaches the threshold though some have values.
     """
+    import torch  # these take seconds, which --help need not
+
+    from tdcnet.metrics.mask_protocols import MASK_PROTOCOLS
+    from tdcnet.metrics.segmentation import MaskMetrics
+
     metric = MaskMetrics(tuple(MASK_PROTOCOLS))
     highest, both = 0.0, pairs(given.predicted, given.true)
     ones = zero_and_one(path for path, _ in both)
@@ -92,15 +93,15 @@ def score(given: argparse.Namespace) -> None:
             "of 255. Give a lower --threshold, or export them from 0 to 255"
         )
     figures = metric.compute()
-    show(figures)
+    show(figures, MASK_PROTOCOLS)
     if given.json:
         print(write_json(given.json, figures))
 
 
-def show(figures: dict[str, float]) -> None:
+def show(figures: dict[str, float], protocols: Iterable[str]) -> None:
     """Prints the table."""
     table = Table("protocol", "Pd", "Fa [1e-6]", title=f"{figures['frames']:.0f} frames")
-    for name in MASK_PROTOCOLS:
+    for name in protocols:
         table.add_row(name, f"{figures[f'Pd_{name}']:.4f}", f"{1e6 * figures[f'Fa_{name}']:.2f}")
     console = Console()
     console.print(table)

@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tdcnet.commands.arguments import add_arguments, add_group, add_names, exit_status, recording_of
+from tdcnet.commands.arguments import add_arguments, add_group, add_names, exit_status, parser_of, recording_of
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, reader
 from tdcnet.data.frames import natural_sort
@@ -45,9 +45,7 @@ class Count:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line (``sys.argv`` if None)."""
-    parser = argparse.ArgumentParser(
-        "tdcnet split", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("split", __doc__)
     parser.add_argument("output", type=Path, metavar="OUT.json", help="file to write")
     add_arguments(parser, on_bad_frame="skip")
     parser.add_argument("--val", type=_fraction, default=0.2, help="share of the frames to validate on (%(default)s)")

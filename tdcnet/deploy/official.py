@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from tdcnet.deploy.errors import CheckpointError
 from tdcnet.deploy.fold import reparameterize
 from tdcnet.layers import RepConv3D
 from tdcnet.models import tdcnet
@@ -71,6 +73,16 @@ RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^head\.obj_preds\.0\.", "head.objectness_pred."),
     (r"\.bn\.", ".norm."),
 )
+
+
+def tensors_of(content: object, where: Path) -> Mapping[str, Tensor]:
+    """The state dict in a loaded file, bare or under a usual key."""
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(f"{where} holds no state dict; expected names with tensors, bare or under 'state_dict'")
+    return content
 
 
 def _stage(feature: int) -> tuple[int, int]:
