@@ -12,9 +12,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from tdcnet import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -196,6 +199,15 @@ def test_no_file_names_a_place_of_its_makers():
             if match := unwanted.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {match.group()}")
     assert not found, "\n".join(found)
+
+
+def test_citation_tells_the_version_and_workflow_runs_what_ci_runs():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["project"]["version"] == __version__
+    assert citation["license"] == PROJECT["project"]["license"]
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert workflow["jobs"]["ci"]["steps"][-1] == {"run": ".ci/run"}
+    assert workflow["permissions"] == {"contents": "read"}
 
 
 def test_image_runs_the_entry_point_as_an_ordinary_user():
