@@ -154,7 +154,7 @@ def validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> dic
     if trainer.is_global_zero:
         path = write_metrics(Path(cfg.paths.output_dir) / "metrics.json", metrics)
         Console().print(format_table(metrics, title=f"{cfg.name}: validation split of {cfg.dataset.name}"))
-        say(f"metrics in [bold]{path}[/]")
+        say(f"all figures in [bold]{path}[/]")
     return metrics
 
 

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from tdcnet.callbacks.bad_frames import BadFrames
+from tdcnet.commands import arguments
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
-from tdcnet.data.formats import arguments
 from tdcnet.drawing import contact_sheet
 from tdcnet.metrics import DetectionMetrics, format_table
 from tdcnet.report import Run, plots, write_report
