@@ -1,0 +1,1 @@
+"""From a source to detections in its own pixels and time."""
