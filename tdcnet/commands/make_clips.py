@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
             progress.update(task, completed=given.train + given.val)
     except (DataError, ValueError, OSError) as error:
-        print(f"make_synthetic: {lines(error)}", file=sys.stderr)
+        print(f"error: {lines(error)}", file=sys.stderr)
         return 2
     print(f"{root}: {given.train} sequences to train on, {given.val} to validate on, {given.frames} frames each")
     return 0

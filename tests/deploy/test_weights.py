@@ -98,7 +98,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path, model):
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         read_weights(tmp_path / "none.ckpt")
     torch.save({"weights": {}}, tmp_path / "foreign.ckpt")
-    with pytest.raises(CheckpointError, match=r"foreign.ckpt holds no 'state_dict'.*convert_official"):
+    with pytest.raises(CheckpointError, match=r"foreign.ckpt holds no 'state_dict'.*convert-official"):
         read_weights(tmp_path / "foreign.ckpt")
     torch.save({"state_dict": {"model.x": torch.zeros(1000)}}, tmp_path / "whole.ckpt")
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "whole.ckpt").read_bytes()[:900])

@@ -253,7 +253,7 @@ ckpt_path: null
 
 
 def read_run(root: Path, _: Problems) -> Any:
-    """The row that compare_runs makes of it, without costs."""
+    """The row that tdcnet compare makes of it, without costs."""
     from tdcnet.comparison import find_runs, read_entries, rows_of
 
     row = rows_of(read_entries(find_runs(root)), samples=20)[0]

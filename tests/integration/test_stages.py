@@ -269,7 +269,7 @@ def test_two_processes_train_and_give_the_same_figures_as_one(clips, tmp_path):
         f"hydra.run.dir={tmp_path / 'two'}",
         "dataset.eval_batch_size=5",  # 12 frames: the sampler repeats some to fill both processes' batches
     )
-    assert printed.count("metrics in") == 1, "the first process speaks for all"
+    assert printed.count("all figures in") == 1, "the first process speaks for all"
     checkpoint = tmp_path / "two" / "checkpoints" / "best.ckpt"
     data = (
         "dataset=synthetic",
