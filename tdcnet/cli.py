@@ -8,12 +8,15 @@ import sys
 from collections.abc import Sequence
 
 STAGES = {
+    "demo": "make clips, train on them, evaluate, export and predict: a few minutes on two cores",
     "train": "train a detector, then evaluate it",
     "eval": "evaluate a checkpoint or an export, and write a report",
     "deploy": "export a checkpoint for PyTorch, ONNX Runtime or OpenVINO",
     "predict": "find targets in videos, folders of images or stacks",
 }
 """Verbs that are stages of the app and take its options."""
+OWN: dict[str, list[str]] = {"train": [], "demo": ["+experiment=demo"]}
+"""What such a verb says to the app, if not ``stage=VERB``."""
 
 COMMANDS = {
     "check": "read a data set as training would, and say what is in it and what is wrong with it",
@@ -37,15 +40,15 @@ Detects small moving targets in infrared video.
 {verbs}
 
 examples:
-  tdcnet train +experiment=demo
+  tdcnet demo
   tdcnet train +experiment=irstd_uav dataset.root=PATH
   tdcnet eval ckpt_path=logs/train/NAME/TIME/checkpoints/best.ckpt
   tdcnet deploy ckpt_path=BEST.ckpt 'stage.formats=[onnx,openvino,int8]'
   tdcnet predict ckpt_path=BEST.ckpt source=clip.mp4
   tdcnet check --format coco --root PATH OUT
 
-The first four take OPTION=VALUE; `tdcnet train --cfg job` shows all with their values. The others take --option VALUE;
-`tdcnet check --help` tells which.
+The verbs up to predict take OPTION=VALUE; `tdcnet train --cfg job` shows all with their values. The others take
+--option VALUE; `tdcnet check --help` tells which.
 """
 
 
@@ -68,8 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         module = importlib.import_module(f"tdcnet.commands.{verb.replace('-', '_')}")
         sys.exit(module.main(rest))
     if verb in STAGES:
-        own = [f"stage={verb}"] if verb != "train" else []
-        sys.argv = [sys.argv[0], *own, *rest]
+        sys.argv = [sys.argv[0], *OWN.get(verb, [f"stage={verb}"]), *rest]
     elif "=" in verb or verb[0] in "+~-":  # options alone, as train.py takes them
         sys.argv = [sys.argv[0], *given]
     else:

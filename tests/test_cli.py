@@ -34,6 +34,7 @@ def asked(monkeypatch):
 
 def test_a_verb_is_a_stage_and_options_alone_are_train_pys(asked):
     assert asked("train", "+experiment=demo", "seed=1") == ["+experiment=demo", "seed=1"]
+    assert asked("demo", "seed=1") == ["+experiment=demo", "seed=1"]
     assert asked("eval", "ckpt_path=a") == ["stage=eval", "ckpt_path=a"]
     assert asked("predict", "source=a.mp4") == ["stage=predict", "source=a.mp4"]
     assert asked("+experiment=demo") == ["+experiment=demo"]
