@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,21 +21,12 @@ from tdcnet.data.images import read_grey
 from tdcnet.data.intensity import data_range
 from tdcnet.data.sampling import Draw
 from tdcnet.data.sequence import Sequence
-from tdcnet.data.transforms import (
-    GREY,
-    Image,
-    clip_boxes,
-    content_rect,
-    fill_outside,
-    letterbox_matrix,
-    transform_boxes,
-    warp_clip,
-)
+from tdcnet.data.transforms import Image, Matrix, clip_boxes, letterbox_matrix, transform_boxes, warp_clip
+from tdcnet.data.views import Register, pad_grey, register_clip, to_unit, view
 
 if TYPE_CHECKING:
     from tdcnet.data.homographies import HomographyStore
 
-Register = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float32]]
 Sample = dict[str, Any]
 
 RETRIES = 10
@@ -224,15 +214,11 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         homographies = None if files is not None else self._homographies(sequence, newest, images)
         if self.augment is not None and rng is not None and files is None:
             images, original_boxes, labels = self._paste(images, original_boxes, labels, matrix, homographies, rng)
-        frames = warp_clip(images, matrix, self.size)
+        frames, aligned = view(images, matrix, self.size, homographies)
         if files is not None:
             registered = [_read_aligned(path, images[-1]) for path in files[:-1]]
             aligned = warp_clip([*registered, images[-1]], matrix, self.size)
-        elif homographies is not None and (homographies != np.eye(3)).any():
-            aligned = warp_clip(images, matrix, self.size, homographies, warped=frames)
-        else:
-            aligned = frames  # also where the camera stood still: half the bytes to hand over
-        frames, aligned = self._finish(frames, aligned, content_rect((h, w), matrix, self.size), rng, positions)
+        frames, aligned = self._finish(frames, aligned, (h, w), matrix, rng, positions)
 
         if self.augment is not None and rng is not None:
             boxes = self.augment.boxes(original_boxes, matrix, (h, w), rng)
@@ -275,11 +261,7 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         """[T, 3, 3], each frame -> newest in pixel-centre coordinates; None if nothing is to be registered."""
         homographies = None if self.homographies is None else self.homographies.get(sequence, newest)
         if homographies is None and self.aligner is not None:
-            found = {id(images[-1]): np.eye(3, dtype=np.float32)}
-            for image in images:
-                if id(image) not in found:
-                    found[id(image)] = self.aligner(image, images[-1])
-            homographies = np.stack([found[id(image)] for image in images])
+            homographies = register_clip(images, self.aligner)
         return homographies
 
     def _paste(
@@ -349,7 +331,8 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         self,
         frames: Image,
         aligned: Image,
-        content: tuple[int, int, int, int],
+        original_size: tuple[int, int],
+        matrix: Matrix,
         rng: np.random.Generator | None,
         positions: list[int],
     ) -> tuple[Image, Image]:
@@ -362,18 +345,15 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             aligned = frames if same else self._to_float(aligned)
         if self.augment is not None and rng is not None:
             frames, aligned = self.augment.intensity(frames, aligned, rng, positions)
-        grey = GREY if frames.dtype == np.uint8 else GREY / 255
-        fill_outside(frames, content, grey)
+        pad_grey(frames, original_size, matrix, self.size)
         if not same:
-            fill_outside(aligned, content, grey)
+            pad_grey(aligned, original_size, matrix, self.size)
         return frames, aligned
 
     def _to_float(self, clip: Image) -> NDArray[np.float32]:
         if self.intensity_range is None:
             self.intensity_range = data_range(self.sequences) or (0.0, 65535.0)
-        low, high = self.intensity_range
-        values = (clip.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-        return np.clip(values, 0, 1, out=values)
+        return to_unit(clip, self.intensity_range)
 
 
 def _read_aligned(path: Path, like: Image) -> Image:
