@@ -103,3 +103,12 @@ class Sequence:
             distances = np.abs(times[low : newest + 1] - wanted[:, None])
             return [low + int(position) for position in distances.argmin(axis=1)]
         return [max(first, newest - stride * back) for back in reversed(range(num_frames))]
+
+    def has_past(self, newest: int, num_frames: int, stride: int = 1) -> bool:
+        """Whether the clip that ends at ``newest`` reaches as far back as it is to: not at the start of a segment."""
+        first = int(self.segment_start[newest])
+        times = self.uneven_times
+        if times is not None:
+            step = float(np.median(np.diff(times)))
+            return bool(times[newest] - times[first] >= (stride * (num_frames - 1) - 0.5) * step)
+        return newest - stride * (num_frames - 1) >= first
