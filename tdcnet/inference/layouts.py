@@ -1,0 +1,57 @@
+"""How frames of any size are shown to a network of one: fitted in, or in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tdcnet.data.transforms import Matrix, letterbox_matrix, undo_letterbox
+from tdcnet.inference.tiles import OVERLAP, Detections, merge, tiles_of
+
+Tiling = bool | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How frames of one size are shown to the network: as a whole, or in tiles.
+
+    Attributes:
+        matrices: stored frame -> input of each view, float64 [3, 3], edge coordinates.
+        gather: detections of the views, in px of the input -> those of the frame.
+    """
+
+    matrices: list[Matrix]
+    gather: Callable[[Sequence[Detections]], Detections]
+
+
+def layout_of(frame: tuple[int, int], size: tuple[int, int], tile: Tiling = "auto", scale: float = 1.0) -> Layout:
+    """How frames are shown to a network.
+
+    Args:
+        frame: height and width of the stored frames, px.
+        size: of the network's input.
+        tile: ``"auto"`` cuts frames that are larger than the input into overlapping tiles and shows smaller ones as in
+            training; True cuts all; False fits all into the input.
+        scale: of frames that are cut into tiles.
+    """
+    h, w = frame
+    scaled = max(1, round(h * scale)), max(1, round(w * scale))
+    if tile is False or (tile == "auto" and scaled[0] <= size[0] and scaled[1] <= size[1]):
+        return Layout(
+            [letterbox_matrix(frame, size)],
+            lambda found: found[0] | {"boxes": undo_letterbox(found[0]["boxes"], frame, size)},
+        )
+    tiles = tiles_of(scaled, size, min(OVERLAP, min(size) // 2))
+    factor = np.array([scaled[1] / w, scaled[0] / h])
+    resize = np.diag([*factor, 1.0])
+
+    def gather(found: Sequence[Detections]) -> Detections:
+        whole = merge(found, tiles)
+        boxes = whole["boxes"] / whole["boxes"].new_tensor([*factor, *factor])
+        limit = boxes.new_tensor([w, h, w, h])
+        return whole | {"boxes": boxes.clamp(min=limit.new_zeros(4), max=limit)}
+
+    return Layout([np.asarray(each.matrix @ resize) for each in tiles], gather)

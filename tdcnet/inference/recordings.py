@@ -1,0 +1,129 @@
+"""What detectors are given: files or arrays, as grey frames in order of time."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from tdcnet.data import intensity
+from tdcnet.data.errors import DataError
+from tdcnet.data.folders import sources, unlabelled
+from tdcnet.data.images import to_counts
+from tdcnet.data.notices import tell_times
+from tdcnet.data.sequence import Sequence
+from tdcnet.data.transforms import Image
+from tdcnet.data.views import Range
+from tdcnet.inference.clips import Reach, evenly, of_sequence
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Grey frames in order of time, and what is known about them.
+
+    Attributes:
+        name: of the recording.
+        images: grey [H, W], uint8 or uint16.
+        reach: which frames a clip is made of.
+        live: whether each frame is to be done with before the next one is asked for.
+        given: frames as they came where that is another thing, by position, until they are handed back.
+        sequence: the recording in files.
+    """
+
+    name: str
+    images: Iterator[Image]
+    reach: Reach
+    live: bool = False
+    given: dict[int, Any] = field(default_factory=dict)
+    sequence: Sequence | None = None
+
+    def time(self, index: int) -> float | None:
+        """Seconds of a frame from the first; None if that is not known."""
+        times = None if self.sequence is None else getattr(self.sequence.frames, "times", None)
+        return None if times is None else float(times[index])
+
+
+def recordings_of(source: Any, num_frames: int, stride: int) -> Iterator[Recording]:
+    """The recordings of a source, for clips of so many frames so far apart.
+
+    Args:
+        source: a path, or an iterable of arrays [H, W] or [H, W, 3] (RGB).
+
+    Raises:
+        DataError: if there is no such file, or nothing in it that can be read.
+    """
+    if not isinstance(source, str | os.PathLike):
+        given: dict[int, Any] = {}
+        yield Recording("frames", _grey_of(source, given), evenly(num_frames, stride), live=True, given=given)
+        return
+    sequences = sources(Path(source))
+    tell_times(sequences, num_frames, stride)
+    for each in sequences:
+        yield Recording(each.name, _frames_of(each), of_sequence(each, num_frames, stride), sequence=each)
+
+
+def _frames_of(sequence: Sequence) -> Iterator[Image]:
+    return (np.asarray(sequence.frames.read(index)) for index in range(len(sequence.frames)))
+
+
+def _grey_of(images: Iterable[Any], given: dict[int, Any]) -> Iterator[Image]:
+    """Arrays as grey frames; each as it came is kept in ``given`` until it is taken out.
+
+    Raises:
+        DataError: if one is no image.
+    """
+    for number, image in enumerate(images):
+        array = np.asarray(image)
+        if array.ndim == 3 and array.shape[2] == 3:
+            array = cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2GRAY)
+        if array.ndim != 2 or not array.size or array.dtype.kind not in "buif":
+            raise DataError(
+                f"frame {number} is an array {np.shape(image)} of {array.dtype}; expected [height, width] or "
+                "[height, width, 3]"
+            )
+        given[number] = image
+        yield to_counts(array, f"frame {number}")
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The first frames of what has no end."""
+
+    images: list[Image]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, index: int) -> Image:
+        return self.images[index]
+
+    def where(self, index: int) -> str:
+        return f"frame {index}"
+
+
+def with_range(recording: Recording, given: Range | None) -> tuple[Iterator[Image], Range | None]:
+    """The frames, and the values that are 0 and 1 if they have 16 bits: those given, or else what the frames hold."""
+    head = list(itertools.islice(recording.images, 1))
+    if not head or head[0].dtype == np.uint8:
+        return itertools.chain(head, recording.images), None
+    if given is None:
+        sequence = recording.sequence
+        if sequence is None:
+            head += itertools.islice(recording.images, intensity.FRAMES - 1)
+            sequence = unlabelled("frames", _Head(head))
+        given = intensity.data_range([sequence]) or (0.0, 65535.0)
+        log.info(
+            "%s: frames have 16 bits; %.0f to %.0f, nearly all values, become 0 to 1 (intensity_range sets others)",
+            recording.name,
+            *given,
+        )
+    return itertools.chain(head, recording.images), given
