@@ -52,6 +52,9 @@ def layout_of(frame: tuple[int, int], size: tuple[int, int], tile: Tiling = "aut
         whole = merge(found, tiles)
         boxes = whole["boxes"] / whole["boxes"].new_tensor([*factor, *factor])
         limit = boxes.new_tensor([w, h, w, h])
-        return whole | {"boxes": boxes.clamp(min=limit.new_zeros(4), max=limit)}
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        shown = ((centres >= 0) & (centres < limit[:2])).all(1)  # not on the padding of a frame smaller than a tile
+        whole["boxes"] = boxes.clamp(min=limit.new_zeros(4), max=limit)
+        return {key: value[shown] for key, value in whole.items()}
 
     return Layout([np.asarray(each.matrix @ resize) for each in tiles], gather)

@@ -181,9 +181,32 @@ def test_frames_of_any_size_keep_their_own_pixels(detector):
         for _, found in detector.predict(scene(size, frames=2), threshold=0.1, align=False):
             assert found.size == size
             assert (found.boxes >= 0).all() and (found.boxes <= np.array([size[1], size[0]] * 2)).all()
-    frames = scene((64, 96), frames=2)
-    ((_, half), _) = detector.predict(frames, tile=True, scale=0.5, align=False, threshold=0.1)
-    assert len(half) and half.boxes.max() > 64
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.5])
+def test_a_spot_is_found_where_it_is_at_any_scale(detector, scale):
+    frame = np.zeros((128, 192), np.uint8)
+    frame[32:48, 144:160] = 255  # whole cells at every one of these scales
+    ((given, found),) = detector.predict([frame], tile=True, scale=scale)
+    assert given is frame and len(found) == round(2 * scale) ** 2
+    assert (found.boxes[:, :2].min(0) >= [140, 28]).all() and (found.boxes[:, 2:].max(0) <= [164, 52]).all()
+    assert found.boxes.mean(0).tolist() == pytest.approx(
+        [152 - 4 / scale, 40 - 4 / scale, 152 + 4 / scale, 40 + 4 / scale]
+    )
+
+
+def test_colour_is_weighed_as_rgb_and_padding_is_grey(detector):
+    red, blue = (np.zeros((64, 96, 3), np.uint8) for _ in range(2))
+    red[..., 0], blue[..., 2] = 255, 255
+    ((_, of_red),), ((_, of_blue),) = (detector.predict([image], 0) for image in (red, blue))
+    assert of_red.scores.mean() > 2 * of_blue.scores.mean()
+    low = [image[:48] for image in scene((64, 96))]  # padded above and below
+    wide = [(image.astype(np.uint16) * 10) for image in low]
+    options = {"threshold": 0, "align": False, "tile": False}
+    for (_, a), (_, b) in zip(
+        detector.predict(low, **options), detector.predict(wide, intensity_range=(0, 2550), **options), strict=True
+    ):
+        assert np.allclose(np.sort(a.scores), np.sort(b.scores), atol=0.02)
 
 
 def test_16_bit_frames_get_a_range_that_is_told(network, detector, caplog):
