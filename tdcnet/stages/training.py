@@ -16,8 +16,10 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from tdcnet.callbacks import EMA, Checkpoints, StopAtSignal, Stopped
 from tdcnet.callbacks.checkpoint_io import whole_checkpoint
+from tdcnet.callbacks.options import network_changed
 from tdcnet.callbacks.progress import place
 from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.deploy.record import Record
 from tdcnet.deploy.transfer import take_over
 from tdcnet.deploy.weights import Weights, read_weights
 from tdcnet.detection import DetectionModule
@@ -41,6 +43,8 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     resumed = None if cfg.ckpt_path is None else whole_checkpoint(cfg.ckpt_path, rank_zero_only(log.warning))
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     parts = build(cfg, overrides)
+    if resumed is not None:
+        _tell_network(resumed[1], parts["module"])
     if start is not None:
         log.info("%s: %s", cfg.init_from, take_over(parts["module"].model, start, cfg.init_from))
     if cfg.stage.get("staged") and resumed is None:
@@ -155,6 +159,14 @@ def check_limits(cfg: DictConfig) -> None:
             raise ValueError(
                 f"trainer.{name} is {value}: nothing would be trained; expected 1 or more, or -1 for no limit"
             )
+
+
+def _tell_network(content: dict[str, Any], module: DetectionModule) -> None:
+    """Says where a network that fits computes something else than in the resumed run."""
+    before = Record.of(content.get("tdcnet", {}), "the resumed checkpoint").model
+    changed = network_changed(before, module.checkpoint_info["model"]) if before is not None else []
+    if changed:
+        rank_zero_only(log.warning)("the network is other than in the resumed run: %s", ", ".join(changed))
 
 
 def _tell_progress(trainer: pl.Trainer, module: DetectionModule, path: Path, content: dict[str, Any]) -> bool:

@@ -273,6 +273,20 @@ def test_what_is_other_than_in_the_resumed_run_is_said(few, caplog):
     assert read_training(on / "checkpoints" / "best.ckpt")["callbacks"]["Checkpoints"]["best_score"] != 0.99
 
 
+def test_a_network_that_fits_but_computes_something_else_is_told(few, caplog):
+    last = few("run", "trainer.max_epochs=1") / "checkpoints" / "last.ckpt"
+    few("same", f"ckpt_path={last}", "trainer.max_epochs=2")
+    assert "the network is other" not in caplog.text
+    content = torch.load(last, weights_only=True)
+    del (
+        content["tdcnet"]["model"]["head"]["prior"],
+        content["tdcnet"]["model"]["head"]["box_prior"],
+    )  # of before they were
+    torch.save(content, last)
+    few("other", f"ckpt_path={last}", "trainer.max_epochs=2", "model.head.prior=0.02")
+    assert "the network is other than in the resumed run: model.head.prior 0.02 (was not known)\n" in caplog.text
+
+
 def test_what_cannot_be_resumed_is_said(few, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     run = few("run", "trainer.max_epochs=1")
