@@ -170,10 +170,17 @@ class DetectionModule(pl.LightningModule):
         return self
 
     def setup(self, stage: str) -> None:
-        """Notes the range of 16-bit frames that the data set found, so that the network is used with the same."""
-        found = getattr(getattr(self.trainer, "datamodule", None), "intensity_range", None)
+        """Notes what the data set found out, so that the network is used in the same way.
+
+        The range of 16-bit frames; scale and rate of the frames, where the network comes without.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        found = getattr(data, "intensity_range", None)
         if found is not None:
             self.checkpoint_info["intensity_range"] = [float(value) for value in found]
+        for key in ("scale", "rate"):
+            if self.checkpoint_info.get(key) is None and getattr(data, key, None) is not None:
+                self.checkpoint_info[key] = float(getattr(data, key))
 
     def on_fit_start(self) -> None:
         """Starts the clock of ``max_minutes``, or lets it go on."""

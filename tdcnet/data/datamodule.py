@@ -32,7 +32,7 @@ from tdcnet.data.loader import EpochLoader
 from tdcnet.data.lone_frames import Lone, check_lone
 from tdcnet.data.name_patterns import NamePattern
 from tdcnet.data.names import naming
-from tdcnet.data.notices import tell_scale, tell_times
+from tdcnet.data.notices import tell_scale, tell_times, usual_rate
 from tdcnet.data.safe_names import named_safely
 from tdcnet.data.sampling import Balance, EpochSampler
 from tdcnet.data.sequence import FrameSource, Sequence
@@ -167,6 +167,8 @@ class ClipDataModule(pl.LightningDataModule):
         self.train_split, self.val_split = train_split, val_split
         self.train_dataset: ClipDataset | None = None
         self.val_dataset: ClipDataset | None = None
+        self.scale: float | None = None  # of whole frames in the input, once they have been read
+        self.rate: float | None = None  # frames a second, where the recordings tell
         self._sequences: dict[str, list[Sequence]] = {}
 
     # -- reading and alignment -----------------------------------------------------------------------------------------
@@ -258,7 +260,8 @@ class ClipDataModule(pl.LightningDataModule):
     ) -> ClipDataset:
         tell_times(self._read(split), self.num_frames, self.stride)
         if augment is None:
-            tell_scale(str(self.name), self._read(split), size)
+            self.scale = tell_scale(str(self.name), self._read(split), size)
+            self.rate = usual_rate(self._read(split))
         dataset = ClipDataset(
             self._read(split),
             size,

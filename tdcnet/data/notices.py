@@ -35,22 +35,34 @@ def tell_times(sequences: Listed[Sequence], num_frames: int, stride: int) -> Non
     )
 
 
-def tell_scale(name: str, sequences: Listed[Sequence], size: tuple[int, int]) -> None:
+def usual_rate(sequences: Listed[Sequence]) -> float | None:
+    """Frames a second, the middle one of those recordings that tell; None if none does."""
+    rates = [float(rate) for each in sequences if (rate := getattr(each.frames, "rate", None))]
+    return float(np.median(rates)) if rates else None
+
+
+def tell_scale(name: str, sequences: Listed[Sequence], size: tuple[int, int]) -> float | None:
     """Warns where whole frames are shrunk to less than half; one frame of a recording tells for all.
 
     Args:
         name: of the data set.
         sequences: recordings with their boxes, if they have any.
         size: height and width of the network input, px.
+
+    Returns:
+        px of the input for a px of a frame, the middle one; None if no frame can be read.
     """
-    worst = (1.0, (0, 0))
+    scales: list[tuple[float, tuple[int, int]]] = []
     for sequence in [s for s in sequences if len(s.indices)][:: max(1, len(sequences) // _LOOKED_AT)]:
         with suppress(DataError):
             height, width = sequence.frames.read(int(sequence.indices[0])).shape
-            worst = min(worst, (min(size[0] / height, size[1] / width), (height, width)))
-    scale, (height, width) = worst
+            scales.append((min(size[0] / height, size[1] / width), (height, width)))
+    if not scales:
+        return None
+    usual = float(np.median([each for each, _ in scales]))
+    scale, (height, width) = min(scales)
     if scale >= 0.5:
-        return
+        return usual
     boxes = np.concatenate([box for s in sequences for box in s.boxes] or [np.zeros((0, 4), np.float32)])
     side = float(np.median(np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)))) if len(boxes) else 8.0
     log.warning(
@@ -66,3 +78,4 @@ def tell_scale(name: str, sequences: Listed[Sequence], size: tuple[int, int]) ->
         -(-height // 32) * 32,
         -(-width // 32) * 32,
     )
+    return usual

@@ -40,6 +40,8 @@ class Record:
         size: height and width in px of the clips it was validated on.
         num_frames: T, frames of a clip.
         stride: frames from one frame of a clip to the next.
+        scale: px of the network's input for a px of the frames that it was validated on.
+        rate: frames a second of these.
         intensity_range: stored values of 16-bit frames that are 0 and 1 to the network; None for 8-bit frames.
         dataset: name of the data set's config.
         name: of the run.
@@ -53,6 +55,8 @@ class Record:
     size: tuple[int, int] | None = None
     num_frames: int | None = None
     stride: int | None = None
+    scale: float | None = None
+    rate: float | None = None
     intensity_range: Range | None = None
     dataset: str = ""
     name: str = ""
@@ -164,6 +168,8 @@ SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "size": (lambda value: are_whole(value, 2, *SIDES), f"height and width in px, each {SIDES[0]} to {SIDES[1]}"),
     "num_frames": (lambda value: is_whole(value, 1, 1000), "a number of frames from 1 to 1000"),
     "stride": (lambda value: is_whole(value, 1, 10_000), "a number of frames from 1 to 10000"),
+    "scale": (lambda value: is_number(value) and 1e-3 <= value <= 1e3, "a factor from 0.001 to 1000"),
+    "rate": (lambda value: is_number(value) and 0 < value <= 1e6, "frames a second up to 1e6"),
     "intensity_range": (_is_range, f"two numbers up to {LARGEST_VALUE:g}, the second the larger one"),
     "dataset": (lambda value: value == "" or _is_name(value), "the name of a data set"),
     "name": (lambda value: value == "" or _is_name(value), "a name"),

@@ -70,7 +70,7 @@ class Detector:
         threshold: float = 0.3,
         *,
         tile: Tiling = "auto",
-        scale: float = 1.0,
+        scale: float | None = None,
         stride: int | None = None,
         align: bool = True,
         intensity_range: Range | None = None,
@@ -81,10 +81,11 @@ class Detector:
             source: a video, a stack (TIFF, NPY), a folder of images or of recordings; or an iterable of arrays [H, W]
                 or [H, W, 3] (RGB), 8 or 16 bits, each of which is done with before the next one is asked for.
             threshold: least score.
-            tile: ``"auto"`` cuts frames that are larger than the input into overlapping tiles at their own resolution
-                and shows smaller ones as in training; True cuts all; False shrinks what is larger, as evaluation does.
-            scale: of the frames where they are cut into tiles.
-            stride: frames from one frame of a clip to the next; None for that of the training.
+            tile: ``"auto"`` shows frames at the scale of the training, and cuts those that do not fit into the input
+                into overlapping tiles; True cuts all; False fits whole frames into the input, as evaluation does.
+            scale: px of the input for a px of a frame, in tiles; None for that of the training, or 1.
+            stride: frames from one frame of a clip to the next; None for as much time as in the training where source
+                and training tell their frames a second, or else as many frames.
             align: registers frames onto the newest; False where the camera stands still, which saves most of the time
                 of a light detector.
             intensity_range: 16-bit values that are 0 and 1; None for those of the training, or else what the frames
@@ -99,16 +100,24 @@ class Detector:
         """
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; expected a score from 0 to 1")
-        if not 0 < scale < 100:
+        if scale is not None and not 0 < scale < 100:
             raise ValueError(f"scale is {scale}; expected a factor above 0")
-        step = self.stride if stride is None else stride
-        if step < 1:
-            raise ValueError(f"stride is {step}; expected 1 or more frames")
+        if stride is not None and stride < 1:
+            raise ValueError(f"stride is {stride}; expected 1 or more frames")
         if tile not in (True, False, "auto"):
             raise ValueError(f"tile is {tile!r}; expected True, False or 'auto'")
         register = Aligner() if align and self.num_frames > 1 else None
-        for recording in recordings_of(source, self.num_frames, step):
-            yield from self._of(recording, threshold, tile, scale, register, intensity_range)
+        known = scale if scale is not None else self.record.scale or 1.0
+        for recording in recordings_of(
+            source, self.num_frames, lambda rate: self._stride(rate) if stride is None else stride
+        ):
+            yield from self._of(recording, threshold, tile, known, register, intensity_range)
+
+    def _stride(self, rate: float | None) -> int:
+        """Frames of so many a second that take as long as the training's from one to the next."""
+        if rate is None or self.record.rate is None:
+            return self.stride
+        return max(1, round(self.stride * rate / self.record.rate))
 
     def _of(
         self,

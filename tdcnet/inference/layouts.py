@@ -12,6 +12,8 @@ from tdcnet.data.transforms import Matrix, letterbox_matrix, undo_letterbox
 from tdcnet.inference.tiles import OVERLAP, Detections, merge, tiles_of
 
 Tiling = bool | Literal["auto"]
+ALIKE = 0.02
+"""Up to this share of it another scale is the same."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,14 @@ def layout_of(frame: tuple[int, int], size: tuple[int, int], tile: Tiling = "aut
     Args:
         frame: height and width of the stored frames, px.
         size: of the network's input.
-        tile: ``"auto"`` cuts frames that are larger than the input into overlapping tiles and shows smaller ones as in
-            training; True cuts all; False fits all into the input.
-        scale: of frames that are cut into tiles.
+        tile: ``"auto"`` fits frames into the input that are of about ``scale`` there, and shows others at that scale,
+            in overlapping tiles if need be; True does so with all, False with none.
+        scale: px of the input for a px of a frame.
     """
     h, w = frame
     scaled = max(1, round(h * scale)), max(1, round(w * scale))
-    if tile is False or (tile == "auto" and scaled[0] <= size[0] and scaled[1] <= size[1]):
+    fitted = min(size[0] / h, size[1] / w)
+    if tile is False or (tile == "auto" and abs(fitted / scale - 1) < ALIKE):
         return Layout(
             [letterbox_matrix(frame, size)],
             lambda found: found[0] | {"boxes": undo_letterbox(found[0]["boxes"], frame, size)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,23 +52,25 @@ class Recording:
         return None if times is None else float(times[index])
 
 
-def recordings_of(source: Any, num_frames: int, stride: int) -> Iterator[Recording]:
-    """The recordings of a source, for clips of so many frames so far apart.
+def recordings_of(source: Any, num_frames: int, stride: Callable[[float | None], int]) -> Iterator[Recording]:
+    """The recordings of a source, for clips of so many frames.
 
     Args:
         source: a path, or an iterable of arrays [H, W] or [H, W, 3] (RGB).
+        num_frames: T.
+        stride: frames from one frame of a clip to the next, for frames a second, or None if they are not known.
 
     Raises:
         DataError: if there is no such file, or nothing in it that can be read.
     """
     if not isinstance(source, str | os.PathLike):
         given: dict[int, Any] = {}
-        yield Recording("frames", _grey_of(source, given), evenly(num_frames, stride), live=True, given=given)
+        yield Recording("frames", _grey_of(source, given), evenly(num_frames, stride(None)), live=True, given=given)
         return
-    sequences = sources(Path(source))
-    tell_times(sequences, num_frames, stride)
-    for each in sequences:
-        yield Recording(each.name, _frames_of(each), of_sequence(each, num_frames, stride), sequence=each)
+    for each in sources(Path(source)):
+        step = stride(getattr(each.frames, "rate", None))
+        tell_times([each], num_frames, step)
+        yield Recording(each.name, _frames_of(each), of_sequence(each, num_frames, step), sequence=each)
 
 
 def _frames_of(sequence: Sequence) -> Iterator[Image]:

@@ -79,6 +79,8 @@ def build(
         size=datamodule.size,
         num_frames=datamodule.num_frames,
         stride=datamodule.stride,
+        scale=record.scale,
+        rate=record.rate,
         intensity_range=datamodule.intensity_range,
         dataset=dataset_config(cfg, record, overrides),
         name=str(cfg.name),

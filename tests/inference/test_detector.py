@@ -19,10 +19,12 @@ from tdcnet.data.alignment import Aligner
 from tdcnet.data.clips import ClipDataset, as_float, collate
 from tdcnet.data.errors import DataError
 from tdcnet.data.folders import sources
+from tdcnet.data.frames import ImageFiles
 from tdcnet.data.transforms import undo_letterbox
 from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import export
 from tdcnet.inference.detector import Detector, load
+from tdcnet.inference.layouts import layout_of
 from tdcnet.models import motion_2d_nano, postprocess
 from tests.conftest import randomise_norms
 
@@ -193,6 +195,33 @@ def test_a_spot_is_found_where_it_is_at_any_scale(detector, scale):
     assert found.boxes.mean(0).tolist() == pytest.approx(
         [152 - 4 / scale, 40 - 4 / scale, 152 + 4 / scale, 40 + 4 / scale]
     )
+
+
+def test_frames_are_shown_at_the_scale_of_the_training(network):
+    spot = np.zeros((32, 48), np.uint8)
+    spot[8:16, 16:24] = 255  # a cell
+    large = cv2.resize(spot, (192, 128), interpolation=cv2.INTER_NEAREST)
+
+    def cells(frame, trained=None, **options):
+        ((_, found),) = Detector(network, replace(RECORD, scale=trained)).predict([frame], **options)
+        return len(found), (found.boxes[:, 2] - found.boxes[:, 0]).tolist()[:1]
+
+    assert cells(spot) == (1, [8.0]), "a small frame keeps its own pixels"
+    assert cells(spot, tile=False) == (4, [4.0]), "as evaluation has it, twice as large"
+    assert cells(spot, trained=2) == (4, [4.0]) and cells(spot, trained=1, scale=2) == (4, [4.0])
+    assert cells(large) == (16, [8.0]) and cells(large, trained=0.25) == (1, [32.0])
+    assert len(layout_of((128, 192), (64, 96), scale=0.5).matrices) == 1
+    assert len(layout_of((128, 192), (64, 96), scale=1).matrices) == 9
+
+
+def test_clips_reach_back_as_long_as_in_the_training(network, folder, monkeypatch):
+    detector = Detector(network, replace(RECORD, rate=30.0))
+    assert [detector._stride(rate) for rate in (None, 30, 15, 60, 1)] == [2, 2, 1, 4, 1]
+    assert Detector(network, RECORD)._stride(15) == 2
+    assert [found.whole for _, found in detector.predict(folder)].index(True) == 4, "images tell no rate"
+    monkeypatch.setattr(ImageFiles, "rate", 15.0, raising=False)
+    assert [found.whole for _, found in detector.predict(folder)].index(True) == 2
+    assert [found.whole for _, found in detector.predict(folder, stride=3)].index(True) == 6
 
 
 def test_colour_is_weighed_as_rgb_and_padding_is_grey(detector):

@@ -79,6 +79,9 @@ def test_checkpoint_alone_is_enough_to_evaluate_deploy_and_predict(trained, conf
     assert "load_detector" in (folder / "README.md").read_text()
     assert deployed["AP50"] == pytest.approx(metrics["AP50"], abs=1e-6)
 
+    told = read_weights(folder).record
+    assert (told.scale, told.rate) == (1.0, None)  # clips of 64 px; images tell no rate
+
     model = load_detector(folder / "model.safetensors")
     x = torch.rand(1, 1, 5, 64, 64)
     with torch.no_grad():
