@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ class Detector:
         align: bool = True,
         intensity_range: Range | None = None,
     ) -> Iterator[tuple[Image, Found]]:
-        """Every frame of a source with what was found on it, in order.
+        """Every frame of a source with what was found on it, in order, as they are asked for.
 
         Args:
             source: a video, a stack (TIFF, NPY), a folder of images or of recordings; or an iterable of arrays [H, W]
@@ -91,8 +92,8 @@ class Detector:
             intensity_range: 16-bit values that are 0 and 1; None for those of the training, or else what the frames
                 hold, which is logged.
 
-        Yields:
-            the frame as it came, and :class:`~tdcnet.inference.found.Found`.
+        Returns:
+            an iterator of the frame as it came and :class:`~tdcnet.inference.found.Found`.
 
         Raises:
             DataError: if there is no such file, it is none that can be read, or a frame is bad.
@@ -108,10 +109,12 @@ class Detector:
             raise ValueError(f"tile is {tile!r}; expected True, False or 'auto'")
         register = Aligner() if align and self.num_frames > 1 else None
         known = scale if scale is not None else self.record.scale or 1.0
-        for recording in recordings_of(
+        recordings = recordings_of(
             source, self.num_frames, lambda rate: self._stride(rate) if stride is None else stride
-        ):
-            yield from self._of(recording, threshold, tile, known, register, intensity_range)
+        )
+        return itertools.chain.from_iterable(
+            self._of(each, threshold, tile, known, register, intensity_range) for each in recordings
+        )
 
     def _stride(self, rate: float | None) -> int:
         """Frames of so many a second that take as long as the training's from one to the next."""
