@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(module.main(rest))
     if verb in STAGES:
         sys.argv = [sys.argv[0], *OWN.get(verb, [f"stage={verb}"]), *rest]
-    elif "=" in verb or verb[0] in "+~-":  # options alone, as train.py takes them
+    elif "=" in verb or verb.startswith(("+", "~", "-")):  # options alone, as train.py takes them
         sys.argv = [sys.argv[0], *given]
     else:
         near = difflib.get_close_matches(verb, VERBS, n=1)

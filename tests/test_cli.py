@@ -43,6 +43,12 @@ def test_a_verb_is_a_stage_and_options_alone_are_train_pys(asked):
     assert asked("train", "--cfg", "job") == ["--cfg", "job"]
 
 
+def test_an_empty_verb_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tdcnet", ""])
+    with pytest.raises(SystemExit, match="there is no verb ''"):
+        cli.main()
+
+
 def test_another_verb_is_told(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tdcnet", "predct"])
     with pytest.raises(SystemExit) as ended:

@@ -42,26 +42,5 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]
     return {key: f"{key} {now[key]} (was {before[key]})" for key in both if now[key] != before[key]}
 
 
-def network_changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In words, what differs of the configs of two networks whose weights fit each other.
-
-    What the earlier one does not know counts as off, as options were that came later.
-    """
-    told, tells = _flat(before), _flat(now)
-    return [
-        f"{key} {value} (was {told.get(key, 'not known')})"
-        for key, value in tells.items()
-        if value != told.get(key, value if value in (None, False) else "not known")
-    ]
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "model") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}.{key}"
-        flat |= _flat(value, name) if isinstance(value, Mapping) else {name: _plain(value)}
-    return flat
-
-
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value

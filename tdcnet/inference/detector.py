@@ -80,7 +80,8 @@ class Detector:
 
         Args:
             source: a video, a stack (TIFF, NPY), a folder of images or of recordings; or an iterable of arrays [H, W]
-                or [H, W, 3] (RGB), 8 or 16 bits, each of which is done with before the next one is asked for.
+                or [H, W, 3] (RGB), 8 or 16 bits, each of which is done with before the next one is asked for (but
+                64 are looked at first where a range of 16 bits must be found).
             threshold: least score.
             tile: ``"auto"`` shows frames at the scale of the training, and cuts those that do not fit into the input
                 into overlapping tiles; True cuts all; False fits whole frames into the input, as evaluation does.

@@ -85,15 +85,15 @@ def _grey_of(images: Iterable[Any], given: dict[int, Any]) -> Iterator[Image]:
     """
     for number, image in enumerate(images):
         array = np.asarray(image)
-        if array.ndim == 3 and array.shape[2] == 3:
-            array = cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2GRAY)
-        if array.ndim != 2 or not array.size or array.dtype.kind not in "buif":
+        colour = array.ndim == 3 and array.shape[2] == 3
+        if not (array.ndim == 2 or colour) or not array.size or array.dtype.kind not in "buif":
             raise DataError(
                 f"frame {number} is an array {np.shape(image)} of {array.dtype}; expected [height, width] or "
                 "[height, width, 3]"
             )
         given[number] = image
-        yield to_counts(array, f"frame {number}")
+        counts = to_counts(array, f"frame {number}")
+        yield cv2.cvtColor(np.ascontiguousarray(counts), cv2.COLOR_RGB2GRAY) if colour else counts
 
 
 @dataclass(frozen=True)

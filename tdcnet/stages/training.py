@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.utilities import rank_zero_only
 
 from tdcnet.callbacks import EMA, Checkpoints, StopAtSignal, Stopped
 from tdcnet.callbacks.checkpoint_io import whole_checkpoint
-from tdcnet.callbacks.options import network_changed
 from tdcnet.callbacks.progress import place
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.record import Record
@@ -164,9 +164,21 @@ def check_limits(cfg: DictConfig) -> None:
 def _tell_network(content: dict[str, Any], module: DetectionModule) -> None:
     """Says where a network that fits computes something else than in the resumed run."""
     before = Record.of(content.get("tdcnet", {}), "the resumed checkpoint").model
-    changed = network_changed(before, module.checkpoint_info["model"]) if before is not None else []
+    changed = [] if before is None else list(_differences(before, module.checkpoint_info["model"], "model"))
     if changed:
         rank_zero_only(log.warning)("the network is other than in the resumed run: %s", ", ".join(changed))
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], place: str) -> Iterator[str]:
+    """What differs of two configs of a part, in words; what the earlier one does not say is its class's default."""
+    same = "_target_" in now and before.get("_target_") == now["_target_"]
+    defaults = inspect.signature(get_object(now["_target_"])).parameters if same else {}
+    for key, value in now.items():
+        was = before.get(key, defaults[key].default if key in defaults else None)
+        if isinstance(value, Mapping) and isinstance(was, Mapping):
+            yield from _differences(was, value, f"{place}.{key}")
+        elif value != (list(was) if isinstance(was, tuple) else was):
+            yield f"{place}.{key} {value} (was {was})"
 
 
 def _tell_progress(trainer: pl.Trainer, module: DetectionModule, path: Path, content: dict[str, Any]) -> bool:

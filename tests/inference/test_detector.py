@@ -266,6 +266,8 @@ def test_16_bit_frames_get_a_range_that_is_told(network, detector, caplog):
             "frame 1 is 90x64 uint8, those before it are 96x64",
         ),
         ([np.full((64, 96), 0.5, np.float32)], "frame 0: pixels are float32 from 0.5 to 0.5"),
+        ([np.full((64, 96, 3), 0.5)], "frame 0: pixels are float64 from 0.5 to 0.5"),
+        ([np.zeros((64, 96, 4), np.uint8)], r"frame 0 is an array \(64, 96, 4\) of uint8"),
         ([None], r"frame 0 is an array \(\) of object"),
     ],
 )

@@ -284,7 +284,7 @@ def test_a_network_that_fits_but_computes_something_else_is_told(few, caplog):
     )  # of before they were
     torch.save(content, last)
     few("other", f"ckpt_path={last}", "trainer.max_epochs=2", "model.head.prior=0.02")
-    assert "the network is other than in the resumed run: model.head.prior 0.02 (was not known)\n" in caplog.text
+    assert "the network is other than in the resumed run: model.head.prior 0.02 (was 0.01)\n" in caplog.text
 
 
 def test_what_cannot_be_resumed_is_said(few, tmp_path, caplog):
