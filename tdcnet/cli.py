@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,8 @@ COMMANDS = {
 """Verbs that are modules of :mod:`tdcnet.commands` and take arguments."""
 
 VERBS = STAGES | COMMANDS
+WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i")
+"""Hydra's own options that another argument belongs to."""
 
 HELP = """\
 usage: tdcnet VERB [OPTION ..]
@@ -44,7 +47,7 @@ examples:
   tdcnet train +experiment=irstd_uav dataset.root=PATH
   tdcnet eval ckpt_path=logs/train/NAME/TIME/checkpoints/best.ckpt
   tdcnet deploy ckpt_path=BEST.ckpt 'stage.formats=[onnx,openvino,int8]'
-  tdcnet predict ckpt_path=BEST.ckpt source=clip.mp4
+  tdcnet predict clip.mp4 ckpt_path=BEST.ckpt
   tdcnet check --format coco --root PATH OUT
 
 The verbs up to predict take OPTION=VALUE; `tdcnet train --cfg job` shows all with their values. The others take
@@ -70,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if verb in COMMANDS:
         module = importlib.import_module(f"tdcnet.commands.{verb.replace('-', '_')}")
         sys.exit(module.main(rest))
+    if verb == "predict":
+        rest = with_sources(rest)
     if verb in STAGES:
         sys.argv = [sys.argv[0], *OWN.get(verb, [f"stage={verb}"]), *rest]
     elif "=" in verb or verb.startswith(("+", "~", "-")):  # options alone, as train.py takes them
@@ -81,6 +86,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from tdcnet.stages.app import run
 
     run()
+
+
+def with_sources(arguments: Sequence[str]) -> list[str]:
+    """Options of the app, of arguments some of which are paths: ``clip.mp4 stage.tile=false``."""
+    from tdcnet.stages.overrides import in_quotes
+
+    before = ["", *arguments]
+    paths = [each for each, last in zip(arguments, before, strict=False) if is_source(each) and last not in WITH_VALUE]
+    options = [each for each in arguments if each not in paths]
+    return [*options, f"source=[{','.join(map(in_quotes, paths))}]"] if paths else options
+
+
+def is_source(argument: str) -> bool:
+    """Whether an argument is a path, and no option."""
+    return not argument.startswith(("-", "+", "~")) and ("=" not in argument or os.path.exists(argument))
 
 
 def help_text() -> str:

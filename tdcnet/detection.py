@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 Batch = dict[str, Any]
 
+USUAL_BUDGET = 0.1
+"""False alarms per frame at the score that a checkpoint recommends for use."""
 ADVICE = (
     ". No weights were changed by this step. Try a lower module.lr, trainer.gradient_clip_val=1, or "
     "trainer.precision=32-true, and resume with ckpt_path"
@@ -302,8 +304,15 @@ class DetectionModule(pl.LightningModule):
         self.results = self.metrics.compute()
         self.curve = self.metrics.curve()
         self.metrics.reset()
+        self._note_threshold()
         finite = {f"val/{k}": v for k, v in self.results.items() if math.isfinite(v)}
         self.log_dict({"val/AP50": 0.0} | finite, sync_dist=True)  # the same on all: metrics have gathered
+
+    def _note_threshold(self) -> None:
+        """The score for use is the one from which on false alarms are few; where nothing is found there is none."""
+        score = self.results.get(f"threshold@{USUAL_BUDGET:g}", math.inf)
+        if self.results.get(f"Pd@{USUAL_BUDGET:g}", 0.0) > 0 and 0 <= score <= 1:
+            self.checkpoint_info["threshold"] = float(score)
 
     # -- optimiser ------------------------------------------------------------------------------------------------
 

@@ -37,7 +37,12 @@ _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_DUPLEX, 0.42
 
 
 def draw_boxes(
-    image_grey: Any, truth: Any = None, predictions: Any = None, scores: Any = None, zoom: int | None = None
+    image: Any,
+    truth: Any = None,
+    predictions: Any = None,
+    scores: Any = None,
+    zoom: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> Image:
     """Draws what is there (green) and what was found (orange) as corner brackets round the targets.
 
@@ -45,13 +50,14 @@ def draw_boxes(
     drawn on a target, and a hit shows as two brackets, one in the other.
 
     Args:
-        image_grey: [H, W] or [1, H, W]; uint8 is shown as it is, any other type is stretched from its least to its
-            greatest value.
-        truth: [N, 4] xyxy in px of ``image_grey``, right and lower edge exclusive; None or empty draws nothing.
+        image: grey [H, W] or [1, H, W], or RGB [H, W, 3]; uint8 is shown as it is, any other type is stretched from its
+            least to its greatest value.
+        truth: [N, 4] xyxy in px of ``image``, right and lower edge exclusive; None or empty draws nothing.
         predictions: [M, 4], likewise.
         scores: [M], in [0, 1], written beside the predictions.
         zoom: the picture is this many times as large as the image; None chooses the least with which the shorter
             side has 512 px.
+        names: [M], of the predictions' classes, written before the scores.
 
     Returns:
         The picture, uint8 RGB [H * zoom, W * zoom, 3].
@@ -59,19 +65,18 @@ def draw_boxes(
     Raises:
         ValueError: on a shape or a zoom that does not fit the above.
     """
-    grey = _to_grey(image_grey)
+    whole = _to_uint8(image)
     truth_boxes, found_boxes = _to_boxes("truth", truth), _to_boxes("predictions", predictions)
     found_scores = None if scores is None else to_numpy(scores).astype(np.float64).reshape(-1)
     if found_scores is not None and len(found_scores) != len(found_boxes):
         raise ValueError(f"{len(found_scores)} scores for {len(found_boxes)} predictions; they must be one per box")
     if zoom is None:
-        zoom = max(1, math.ceil(_SHORTER_SIDE / min(grey.shape)))
+        zoom = max(1, math.ceil(_SHORTER_SIDE / min(whole.shape[:2])))
     if zoom < 1:
         raise ValueError(f"zoom is {zoom}; it must be a whole number from 1 on, or None")
 
     # Nearest, since the pixels of a target of 3 x 3 are what one wants to see.
-    large = cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
-    picture = np.asarray(cv2.cvtColor(large, cv2.COLOR_GRAY2RGB), np.uint8)
+    picture = _to_rgb(cv2.resize(whole, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST))
     line = max(1, round(min(picture.shape[:2]) / 320))
     gap = 4 + line + zoom // 2
     corners = [_grown(box, zoom, gap + 3 + 2 * line, picture) for box in found_boxes]
@@ -83,7 +88,10 @@ def draw_boxes(
     if found_scores is not None:
         taken = [*corners, *true_corners]
         for index in np.argsort(-found_scores, kind="stable"):
-            _draw_label(picture, f"{found_scores[index]:.2f}", corners[index], taken)
+            text = f"{found_scores[index]:.2f}"
+            if names is not None:
+                text = f"{_shortened(str(names[index]), 160)} {text}"
+            _draw_label(picture, text, corners[index], taken)
     return picture
 
 
@@ -248,12 +256,14 @@ def _to_boxes(what: str, boxes: Any) -> NDArray[np.float64]:
     return array
 
 
-def _to_grey(image: Any) -> Image:
+def _to_uint8(image: Any) -> Image:
     array = to_numpy(image)
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
-    if array.ndim != 2 or array.size == 0:
-        raise ValueError(f"image has shape {list(array.shape)}; expected grey, [H, W] or [1, H, W]")
+    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)) or array.size == 0:
+        raise ValueError(
+            f"image has shape {list(array.shape)}; expected grey, [H, W] or [1, H, W], or colour, [H, W, 3]"
+        )
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     values = np.nan_to_num(array.astype(np.float64))

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from tdcnet.files import replacing, write_atomically
 from tdcnet.shown import CsvWriter
 
-CSV_COLUMNS = ("frame", "x1", "y1", "x2", "y2", "score", "label")
+CSV_COLUMNS = ("frame", "x1", "y1", "x2", "y2", "score", "label", "time", "video")
+"""Position of the frame in its recording from 0, corners in px of it, score, name of the class, seconds from the first
+frame (empty if not known), name of the recording."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,33 +190,43 @@ def _coco_categories(classes: Sequence[str]) -> list[dict[str, Any]]:
     return [{"id": label + 1, "name": name} for label, name in enumerate(classes)]
 
 
+def csv_rows(
+    frame_index: int,
+    boxes: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    names: Sequence[str],
+    seconds: float | None,
+    video: str,
+) -> Iterator[list[Any]]:
+    """The rows of a frame in the order of :data:`CSV_COLUMNS`."""
+    for box, score, name in zip(boxes, scores, names, strict=True):
+        corners = [f"{value:.3f}" for value in box]
+        yield [frame_index, *corners, f"{score:.6f}", name, "" if seconds is None else f"{seconds:.6f}", video]
+
+
 class DetectionWriter:
     """Writes the detections of one recording while they are made, as ``NAME.csv`` and ``NAME.json``.
 
-    The CSV file (:data:`CSV_COLUMNS`: position of the frame, corners in px, score, name of the class) grows row by row
-    as ``NAME.partial.csv`` and is on disk after each frame, whatever happens next. When the writer is closed, the JSON
-    file (:func:`coco_results`) is written, and the other gets its name. When the block of its ``with`` ends in an
-    exception, both stay partial by name and hold the frames up to there: half a recording must not be taken for a
-    result. The parts of the JSON file wait on disk, so that memory does not grow with the recording.
+    The CSV file (:data:`CSV_COLUMNS`) grows row by row as ``NAME.partial.csv`` and is on disk after each frame,
+    whatever happens next. When the writer is closed, the JSON file (:func:`coco_results`) is written, and the other
+    gets its name. When the block of its ``with`` ends in an exception, both stay partial by name and hold the frames up
+    to there: half a recording must not be taken for a result. The parts of the JSON file wait on disk, so that memory
+    does not grow with the recording.
 
     Args:
         path: of the two files, without their endings; folders are made. Files of an earlier run are replaced when these
             are whole.
         classes: names by label.
         video: name of the recording; None takes the file's.
-        timed: whether frames come with their time; the CSV file then has it in a last column, ``time``, in seconds.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], classes: Sequence[str], video: str | None = None, timed: bool = False
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], classes: Sequence[str], video: str | None = None) -> None:
         path = Path(path)
         # Not with_suffix: a recording called "clip.2" is not to lose its "2".
         self.csv_path = path.with_name(f"{path.name}.csv")
         self.json_path = path.with_name(f"{path.name}.json")
         self.classes = tuple(classes)
         self.video = path.name if video is None else video
-        self.timed = timed
         self.partial_csv, self.partial_json = (path.with_name(f"{path.name}.partial.{e}") for e in ("csv", "json"))
         self._images, self._annotations = _Parts(), _Parts()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,7 +234,7 @@ class DetectionWriter:
         self.partial_json.unlink(missing_ok=True)
         self._file: TextIO | None = self.partial_csv.open("w", newline="", encoding="utf-8")
         self._rows = CsvWriter(self._file)
-        self._rows.writerow((*CSV_COLUMNS, "time") if timed else CSV_COLUMNS)
+        self._rows.writerow(CSV_COLUMNS)
         self._file.flush()
 
     def add(
@@ -252,10 +264,9 @@ class DetectionWriter:
         image_id = self._images.count + 1
         self._images.add([_coco_image(frame, image_id, 1)])
         self._annotations.add(_coco_annotations(frame, image_id, 1, self._annotations.count + 1))
-        for box, score, label in zip(frame.boxes, frame.scores, frame.labels, strict=True):
-            corners = [f"{value:.3f}" for value in box]
-            row = [frame.frame_index, *corners, f"{score:.6f}", self.classes[label]]
-            self._rows.writerow([*row, "" if seconds is None else f"{seconds:.6f}"] if self.timed else row)
+        names = [self.classes[label] for label in frame.labels]
+        for row in csv_rows(frame_index, frame.boxes, frame.scores, names, seconds, self.video):
+            self._rows.writerow(row)
         self._file.flush()
 
     def close(self, complete: bool = True) -> None:

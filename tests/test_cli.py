@@ -10,9 +10,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tdcnet import __version__, cli
 from tdcnet.stages import app
+from tdcnet.stages.overrides import quote_paths
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,6 +45,16 @@ def test_a_verb_is_a_stage_and_options_alone_are_train_pys(asked):
     assert asked("train", "--cfg", "job") == ["--cfg", "job"]
 
 
+def test_predict_takes_paths_as_they_are(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=1.mp4").touch()
+    given = asked("predict", "clip.mp4", "ckpt_path=a", "it's (1).mp4", "a=1.mp4")
+    assert given[:2] == ["stage=predict", "ckpt_path=a"] and len(given) == 3
+    (argument,) = quote_paths(given[2:])
+    assert OverridesParser.create().parse_override(argument).value() == ["clip.mp4", "it's (1).mp4", "a=1.mp4"]
+    assert asked("predict", "--cfg", "job", "+x=1") == ["stage=predict", "--cfg", "job", "+x=1"]
+
+
 def test_an_empty_verb_is_told(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tdcnet", ""])
     with pytest.raises(SystemExit, match="there is no verb ''"):
@@ -65,7 +77,7 @@ def test_help_and_version_load_nothing_that_takes_time(tmp_path):
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
     assert said.endswith(f"tdcnet {__version__}\n[]\n")
-    assert "tdcnet predict ckpt_path=BEST.ckpt source=clip.mp4" in said
+    assert "tdcnet predict clip.mp4 ckpt_path=BEST.ckpt" in said
     assert f"tdcnet eval: {cli.STAGES['eval']}" in said
 
 

@@ -121,9 +121,16 @@ def test_malformed_input_is_refused(kwargs, message):
         draw_boxes(GREY, **kwargs)
 
 
-def test_a_colour_image_is_refused():
-    with pytest.raises(ValueError, match=r"\[64, 80, 3\]; expected grey"):
-        draw_boxes(np.zeros((64, 80, 3), np.uint8))
+def test_colours_stay_and_names_are_written():
+    image = np.zeros((64, 80, 3), np.uint8)
+    image[10:20, 10:20, 2] = 200
+    picture = draw_boxes(image, zoom=2)
+    assert picture[30, 30].tolist() == [0, 0, 200] and picture.shape == (128, 160, 3)
+    plain, named = (draw_boxes(GREY, None, [[30, 30, 36, 36]], [0.5], 8, names) for names in (None, ["drone"]))
+    written = (np.abs(named.astype(int) - plain).max(2) > 20).any(0).nonzero()[0]
+    assert np.ptp(written) > 30, "the name takes room beside the score"
+    with pytest.raises(ValueError, match=r"\[64, 80, 4\]; expected grey"):
+        draw_boxes(np.zeros((64, 80, 4), np.uint8))
 
 
 def test_contact_sheet_places_images_by_row():

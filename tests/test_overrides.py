@@ -34,7 +34,10 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("key", ["source", "ckpt_path", "dataset.root", "paths.output_dir", "+hydra.run.dir"])
-def test_a_path_arrives_as_it_is(path, key):
+def test_a_path_arrives_as_it_is(path, key, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if path == "[1]":  # a list of sources, unless there is such a folder
+        (tmp_path / path).mkdir()
     (argument,) = quote_paths([f"{key}={path}"])
     assert OverridesParser.create().parse_override(argument).value() == path
     assert quote_paths([argument]) == [argument], "what is quoted stays"
@@ -50,6 +53,9 @@ def test_other_values_are_left_alone():
 def test_lists_of_paths_may_hold_equal_signs():
     (argument,) = quote_paths(["stage.compare=[/a/b=c.ckpt, x (1).json]"])
     assert OverridesParser.create().parse_override(argument).value() == ["/a/b=c.ckpt", "x (1).json"]
+    assert quote_paths(["source=['a, b.mp4',c.mp4]"]) == ["source=['a, b.mp4',c.mp4]"]
+    (argument,) = quote_paths(["source=[a=b.mp4, c d.mp4]"])
+    assert OverridesParser.create().parse_override(argument).value() == ["a=b.mp4", "c d.mp4"]
 
 
 def test_what_cannot_be_read_is_told_with_how_to_write_it():

@@ -148,9 +148,9 @@ def test_writer_writes_both_files(tmp_path):
     with (tmp_path / "new" / "clip.2.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        ["frame", "x1", "y1", "x2", "y2", "score", "label"],
-        ["7", "10.000", "20.000", "14.500", "23.000", "0.900000", "drone"],
-        ["7", "1.000", "2.000", "4.000", "6.000", "0.250000", "bird"],
+        ["frame", "x1", "y1", "x2", "y2", "score", "label", "time", "video"],
+        ["7", "10.000", "20.000", "14.500", "23.000", "0.900000", "drone", "", "clip.2"],
+        ["7", "1.000", "2.000", "4.000", "6.000", "0.250000", "bird", "", "clip.2"],
     ]
     results = read_json(tmp_path / "new" / "clip.2.json")
     assert results["videos"] == [{"id": 1, "name": "clip.2"}]
@@ -213,13 +213,12 @@ def test_malformed_detections_are_refused_before_anything_is_written(tmp_path, c
 
 
 def test_times_are_written_where_they_are_known(tmp_path):
-    with DetectionWriter(tmp_path / "clip", ["bird", "drone"], timed=True) as writer:
+    with DetectionWriter(tmp_path / "clip", ["bird", "drone"]) as writer:
         writer.add(7, "clip#7", (256, 320), TWO, 0.28)
         writer.add(8, "clip#8", (256, 320), NOTHING, 0.32)
     with (tmp_path / "clip.csv").open(newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["frame", "x1", "y1", "x2", "y2", "score", "label", "time"]
-    assert [row[-1] for row in rows[1:]] == ["0.280000", "0.280000"]
+    assert [row[-2] for row in rows] == ["time", "0.280000", "0.280000"]
     assert [image["time"] for image in read_json(tmp_path / "clip.json")["images"]] == [0.28, 0.32]
 
 

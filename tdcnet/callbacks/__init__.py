@@ -7,7 +7,6 @@ from tdcnet.callbacks.early_stopping import StopEarly
 from tdcnet.callbacks.ema import EMA
 from tdcnet.callbacks.interrupted import SaveInterrupted
 from tdcnet.callbacks.plateau import Plateau
-from tdcnet.callbacks.predictions import PredictionWriter
 from tdcnet.callbacks.reparam import Reparam
 from tdcnet.callbacks.report import ReportValidation
 from tdcnet.callbacks.signals import StopAtSignal, Stopped
@@ -19,7 +18,6 @@ __all__ = [
     "Checkpoints",
     "NotSaved",
     "Plateau",
-    "PredictionWriter",
     "Reparam",
     "ReportValidation",
     "SaveInterrupted",

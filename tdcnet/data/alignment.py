@@ -123,7 +123,11 @@ class Aligner:
         Raises:
             DataError: if the frames are not grey images of the same size.
         """
-        homography, cause = self.register(self.prepare(frame), self.prepare(newest))
+        return self.between(self.prepare(frame), self.prepare(newest))
+
+    def between(self, frame: Prepared, newest: Prepared) -> NDArray[np.float32]:
+        """The same for two frames that are ready."""
+        homography, cause = self.register(frame, newest)
         if cause is not None and cause not in _warned:
             _warned.add(cause)
             message = f"frames left unregistered: {cause}. Usual for a nearly empty sky; said once per process"

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdcnet.data.errors import DataError
 from tdcnet.data.frame_file import FrameFile, behind, head_of
 from tdcnet.data.frame_file import Notes as Notes  # for those who look for it here
 from tdcnet.files import replacing
+from tdcnet.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -385,9 +385,8 @@ def decode_ahead(sources: Iterable[object], threads: int | None = None, progress
 
     if threads is None:
         threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Threads do: nearly all time goes to OpenCV, zlib and the disk, which let others run.
-    with Progress(*columns, disable=not progress) as bar, ThreadPoolExecutor(threads) as executor:
+    with progress_bar(not progress) as bar, ThreadPoolExecutor(threads) as executor:
         shown = bar.add_task("decoding frames", total=frames)
         try:
             for future in as_completed([executor.submit(make, source) for source in missing.values()]):

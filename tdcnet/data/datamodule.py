@@ -24,7 +24,6 @@ from tdcnet.data.cache import decode_ahead
 from tdcnet.data.classes import select
 from tdcnet.data.clips import ClipDataset, collate, stored_alignment, thin
 from tdcnet.data.errors import DataError, Policy, Problems
-from tdcnet.data.folders import sources
 from tdcnet.data.frames import DecodedImages, ImageFiles
 from tdcnet.data.homographies import HomographyStore, align_sequences
 from tdcnet.data.intensity import data_range
@@ -336,35 +335,6 @@ class ClipDataModule(pl.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Any]:
         """The same as for validation."""
         return self.val_dataloader()
-
-    def loaders_of(self, source: str | Path) -> list[DataLoader[Any]]:
-        """Every frame of a video or a folder of images, as the newest of a clip, in order; a loader per recording.
-
-        Frames are registered on the fly unless ``align`` is ``"none"``.
-
-        Raises:
-            FileNotFoundError: if there is no ``source``.
-            DataError: if it is neither a video nor a folder of images.
-        """
-        with naming(self.names):
-            sequences = sources(Path(source), self.cache_dir)
-        if self.intensity_range is None:
-            self._find_range(sequences, str(source))
-        tell_times(sequences, self.num_frames, self.stride)
-        tell_scale(str(self.name), sequences, self.size)
-        return [self._loader_of(sequence) for sequence in sequences]
-
-    def _loader_of(self, sequence: Sequence) -> DataLoader[Any]:
-        dataset = ClipDataset(
-            [sequence],
-            self.size,
-            self.num_frames,
-            self.stride,
-            aligner=None if self.align == "none" else self._aligner(),
-            intensity_range=self.intensity_range,
-            on_bad_frame=self.on_bad_frame,
-        )
-        return self._loader(dataset, self.eval_batch_size)
 
     def _made(self, dataset: ClipDataset | None) -> ClipDataset:
         if dataset is None:

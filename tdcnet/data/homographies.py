@@ -18,12 +18,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdcnet.data.alignment import Aligner, Prepared
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import Sequence
 from tdcnet.files import check_writable, read_arrays, write_arrays
+from tdcnet.progress import progress_bar
 from tdcnet.shown import printable
 
 log = logging.getLogger(__name__)
@@ -246,8 +246,7 @@ def align_sequences(
         log.warning("%d files of homographies are %s and are made again, such as: %s", len(files), kind, files[0])
     if tasks:
         check_writable(target.root, "Homographies are kept there; dataset.homography_dir names another folder")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not progress or not tasks) as bar:
+    with progress_bar(not progress or not tasks) as bar:
         shown = bar.add_task("aligning frames", total=sum(len(chunk) for _, chunk in tasks))
         for (sequence, chunk), (rows, part) in _run(tasks, target, aligner, min(processes, len(tasks))):
             if sequence.name not in results:

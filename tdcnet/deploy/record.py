@@ -42,6 +42,7 @@ class Record:
         stride: frames from one frame of a clip to the next.
         scale: px of the network's input for a px of the frames that it was validated on.
         rate: frames a second of these.
+        threshold: score from which on there were 0.1 false alarms per frame on these.
         intensity_range: stored values of 16-bit frames that are 0 and 1 to the network; None for 8-bit frames.
         dataset: name of the data set's config.
         name: of the run.
@@ -57,6 +58,7 @@ class Record:
     stride: int | None = None
     scale: float | None = None
     rate: float | None = None
+    threshold: float | None = None
     intensity_range: Range | None = None
     dataset: str = ""
     name: str = ""
@@ -170,6 +172,7 @@ SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "stride": (lambda value: is_whole(value, 1, 10_000), "a number of frames from 1 to 10000"),
     "scale": (lambda value: is_number(value) and 1e-3 <= value <= 1e3, "a factor from 0.001 to 1000"),
     "rate": (lambda value: is_number(value) and 0 < value <= 1e6, "frames a second up to 1e6"),
+    "threshold": (lambda value: is_number(value) and 0 <= value <= 1, "a score from 0 to 1"),
     "intensity_range": (_is_range, f"two numbers up to {LARGEST_VALUE:g}, the second the larger one"),
     "dataset": (lambda value: value == "" or _is_name(value), "the name of a data set"),
     "name": (lambda value: value == "" or _is_name(value), "a name"),

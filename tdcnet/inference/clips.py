@@ -30,11 +30,12 @@ Reach = Callable[[int], tuple[list[int], bool]]
 it is to. The oldest never lies before that of the frame before."""
 
 
-def clips_of(images: Iterable[Image], reach: Reach) -> Iterator[Clip]:
+def clips_of(images: Iterable[Image | None], reach: Reach) -> Iterator[Clip]:
     """A clip for each frame as it comes; no more frames are kept than a clip spans.
 
     Args:
-        images: grey images [H, W] of one size and type, in order of time.
+        images: grey images [H, W] of one size and type, in order of time; None for one that is missing. Clips that
+            would need it are left out.
         reach: which frames a clip is made of.
 
     Raises:
@@ -43,6 +44,8 @@ def clips_of(images: Iterable[Image], reach: Reach) -> Iterator[Clip]:
     kept: dict[int, Image] = {}
     form = None
     for newest, image in enumerate(images):
+        if image is None:
+            continue
         now = (image.shape, image.dtype)
         if form is not None and now != form:
             raise DataError(
@@ -54,7 +57,8 @@ def clips_of(images: Iterable[Image], reach: Reach) -> Iterator[Clip]:
         wanted, whole = reach(newest)
         for position in [each for each in kept if each < wanted[0]]:
             del kept[position]
-        yield Clip(newest, [kept[position] for position in wanted], whole)
+        if all(position in kept for position in wanted):
+            yield Clip(newest, [kept[position] for position in wanted], whole)
 
 
 def evenly(num_frames: int, stride: int) -> Reach:

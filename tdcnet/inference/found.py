@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.deploy import optional
+from tdcnet.results import CSV_COLUMNS, csv_rows
+from tdcnet.shown import CsvWriter
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,16 @@ class Found:
             for (x1, y1, x2, y2), score, label in zip(self.boxes, self.scores, self.labels, strict=True)
         ]
 
+    def to_csv(self, header: bool = True) -> str:
+        """Rows of a CSV file, the columns those of ``stage=predict`` (:data:`tdcnet.results.CSV_COLUMNS`)."""
+        text = io.StringIO()
+        rows = CsvWriter(text)
+        if header:
+            rows.writerow(CSV_COLUMNS)
+        for row in csv_rows(self.index, self.boxes, self.scores, self.names, self.time, self.recording):
+            rows.writerow(row)
+        return text.getvalue()
+
     def to_supervision(self) -> Any:
         """``supervision.Detections``.
 
@@ -77,4 +90,5 @@ class Found:
         """The frame as a picture, uint8 RGB [H * zoom, W * zoom, 3], with brackets and scores."""
         from tdcnet.drawing import draw_boxes  # brings matplotlib
 
-        return draw_boxes(frame, predictions=self.boxes, scores=self.scores, zoom=zoom)
+        names = self.names if len(self.classes) > 1 else None
+        return draw_boxes(frame, predictions=self.boxes, scores=self.scores, zoom=zoom, names=names)

@@ -35,6 +35,8 @@ PATHS = (
     "hydra.run.dir",
 )
 """Keys whose value is a path, beside all of the group ``paths``."""
+LISTS = ("source", "stage.compare")
+"""Keys whose value may be a list of them."""
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
@@ -52,19 +54,21 @@ def _quoted(argument: str, several: bool) -> str:
     if not equals or key.startswith("-") or value[:1] in ("'", '"') or "${" in value:
         return argument
     name = override_key(argument)
+    if name in LISTS and value.startswith("[") and value.endswith("]") and not Path(value).exists():
+        if _parsed(argument) is not False:
+            return argument
+        return f"{key}=[{','.join(in_quotes(item.strip()) for item in value[1:-1].split(',') if item.strip())}]"
     if name in PATHS or name.startswith("paths."):
         if several and "," in value and not Path(value).exists():
             return argument  # a sweep over several
-        return argument if _parsed(argument) in (value, None) or _is_number(value) else f"{key}={_in_quotes(value)}"
+        return argument if _parsed(argument) in (value, None) or _is_number(value) else f"{key}={in_quotes(value)}"
     try:
         _parse(argument)
     except HydraException as error:
-        if name == "stage.compare" and value.startswith("[") and value.endswith("]"):
-            return f"{key}=[{','.join(_in_quotes(item.strip()) for item in value[1:-1].split(',') if item.strip())}]"
         reason = str(error).partition("\n")[0]
         raise ValueError(
             f"{argument} cannot be read ({reason}). A value with other characters than letters, digits and "
-            f"-_./:+@% stands in two pairs of quotes: {shlex.quote(f'{key}={_in_quotes(value)}')}"
+            f"-_./:+@% stands in two pairs of quotes: {shlex.quote(f'{key}={in_quotes(value)}')}"
         ) from error
     return argument
 
@@ -85,7 +89,8 @@ def _is_number(value: str) -> bool:
     return value.lstrip("+-").isdecimal()
 
 
-def _in_quotes(value: str) -> str:
+def in_quotes(value: str) -> str:
+    """A text as Hydra reads it, in which everything stands for itself."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     return f"'{escaped}'"

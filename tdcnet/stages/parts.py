@@ -81,6 +81,7 @@ def build(
         stride=datamodule.stride,
         scale=record.scale,
         rate=record.rate,
+        threshold=record.threshold,
         intensity_range=datamodule.intensity_range,
         dataset=dataset_config(cfg, record, overrides),
         name=str(cfg.name),

@@ -2,33 +2,132 @@
 
 from __future__ import annotations
 
+import glob
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from omegaconf import DictConfig
+from rich.progress import Progress
 
-from tdcnet.callbacks import PredictionWriter
+from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.data.errors import DataError
+from tdcnet.data.names import naming
+from tdcnet.data.safe_names import safe_names
+from tdcnet.deploy.fold import is_deployed, reparameterize
+from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import Weights
-from tdcnet.stages.parts import NOT_TRAINING, Results, build, build_trainer, say
+from tdcnet.inference.detector import Detector
+from tdcnet.inference.predictions import Prediction, Predictions
+from tdcnet.inference.writer import PredictionWriter
+from tdcnet.progress import progress_bar
+from tdcnet.shown import printable
+from tdcnet.stages.overrides import override_key
+from tdcnet.stages.parts import Results, build, plain, say
+
+log = logging.getLogger(__name__)
 
 
 def predict(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
-    """Runs ``ckpt_path`` on ``source``, a video or a folder of images, of one recording or of several."""
-    if cfg.source is None:
-        raise ValueError("stage=predict needs source=VIDEO or source=FOLDER")
-    if not isinstance(cfg.source, str) or "://" in cfg.source:
-        raise ValueError(
-            f"source={cfg.source} is a camera or a stream, which are not read; give a video file or a folder of images "
-            f"(source=./{cfg.source} where a folder is called so)"
-        )
+    """Runs ``ckpt_path`` on every ``source``: a video, a stack, or a folder of images, of one recording or of several.
+
+    Raises:
+        DataError: if a source cannot be read, after all others are done.
+    """
+    paths = _sources(cfg.source)
     parts = build(cfg, overrides, weights, ready=True)
-    loaders = parts["datamodule"].loaders_of(cfg.source)
-    folder = Path(cfg.paths.output_dir) / "predictions"
+    detector, datamodule = _detector(cfg, parts), parts["datamodule"]
     files: list[Path] = []
-    for loader in loaders:  # a recording each, with files of its own
-        writer = PredictionWriter(str(folder), cfg.stage.fps, cfg.stage.draw_threshold, cfg.stage.sheet)
-        trainer = build_trainer(cfg, without=NOT_TRAINING, extra=[writer])
-        trainer.predict(parts["module"], loader, return_predictions=False)
-        files += writer.files
-        say("wrote " + ", ".join(f"[bold]{path}[/]" for path in writer.files))
-    return {}, {**parts, "trainer": trainer, "files": files}
+    failed: list[str] = []
+    names: list[str] = []
+    with naming(datamodule.names), progress_bar(cfg.callbacks.get("progress_bar") is None, unit="frames") as bar:
+        for path in paths:
+            try:
+                for prediction in _predictions(cfg, overrides, detector, datamodule, path).recordings():
+                    names.append(prediction.name)
+                    files += _write(cfg, prediction, safe_names(names)[-1], bar)
+            except DataError as error:
+                if len(paths) == 1:
+                    raise
+                log.error("%s", error)
+                failed.append(path)
+    if failed:
+        raise DataError(f"{len(failed)} of {len(paths)} sources could not be read: {', '.join(map(printable, failed))}")
+    return {}, {**parts, "detector": detector, "files": files}
+
+
+def _sources(given: Any) -> list[str]:
+    """Paths of the sources, patterns as what they find.
+
+    Raises:
+        ValueError: if there is none, or it is no file.
+        DataError: if a pattern finds nothing.
+    """
+    given = plain(given)
+    if given in (None, [], ""):
+        raise ValueError("stage=predict needs source=VIDEO or source=FOLDER, or several: source=[A,B]")
+    found: list[str] = []
+    for each in given if isinstance(given, list) else [given]:
+        if not isinstance(each, str) or "://" in each:
+            raise ValueError(
+                f"source={each} is a camera or a stream, which are not read; give a video file or a folder of images "
+                f"(source=./{each} where a folder is called so)"
+            )
+        matches = sorted(glob.glob(each)) if any(mark in each for mark in "*?[") and not Path(each).exists() else [each]
+        if not matches:
+            raise DataError(f"source={each} finds no file; a pattern such as 'clips/*.mp4' goes in quotes")
+        found += matches
+    return list(dict.fromkeys(found))
+
+
+def _detector(cfg: DictConfig, parts: dict[str, Any]) -> Detector:
+    """The configured network as it is used, on the configured device."""
+    network = parts["module"].model
+    if not cfg.get("backend") and not is_deployed(network):
+        network = reparameterize(network)
+    detector = Detector(network.eval(), Record.of(parts["module"].checkpoint_info, "this run"), str(cfg.name))
+    accelerator = str(cfg.trainer.get("accelerator", "auto"))
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ValueError(f"trainer.accelerator={accelerator}: PyTorch sees no GPU here; give trainer=cpu")
+    on_gpu = accelerator != "cpu" and torch.cuda.is_available() and not cfg.get("backend")
+    return detector.to("cuda" if on_gpu else "cpu")
+
+
+def _predictions(
+    cfg: DictConfig, overrides: Sequence[str], detector: Detector, datamodule: ClipDataModule, path: str
+) -> Predictions:
+    given = {override_key(override) for override in overrides}
+    threshold = cfg.stage.threshold
+    if threshold is None and "module.score_threshold" in given:
+        threshold = cfg.module.score_threshold
+    return detector.predict(
+        path,
+        threshold,
+        tile=cfg.stage.tile,
+        scale=cfg.stage.scale,
+        stride=datamodule.stride if "dataset.stride" in given else None,
+        align=False if datamodule.align == "none" else datamodule.align_model,
+        on_bad_frame=datamodule.on_bad_frame,
+        cache_dir=datamodule.cache_dir,
+    )
+
+
+def _write(cfg: DictConfig, prediction: Prediction, name: str, bar: Progress) -> list[Path]:
+    """The files of a recording."""
+    task = bar.add_task(printable(prediction.name), total=prediction.length)
+    folder, count = Path(cfg.paths.output_dir) / "predictions", 0
+    least = cfg.stage.draw_threshold
+    with PredictionWriter(folder, prediction, name, cfg.stage.fps, least, cfg.stage.sheet, cfg.stage.video) as writer:
+        for frame, found in prediction:
+            writer.add(frame, found)
+            count += len(found)
+            bar.advance(task)
+    say(
+        f"{prediction.name}: {count} detections from a score of {prediction.threshold:.3g} on; wrote "
+        + ", ".join(f"[bold]{path}[/]" for path in writer.files)
+    )
+    if prediction.missing:
+        log.warning("%s: %d frames could not be read", printable(prediction.name), len(prediction.missing))
+    return writer.files

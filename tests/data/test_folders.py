@@ -100,10 +100,8 @@ def test_the_module_hands_its_pattern_on(tmp_path: Path, caplog: pytest.LogCaptu
     with pytest.raises(DataError, match="same frame number"):
         data.setup("fit")
     data = module(lambda *_, **__: sources(folder)[:1], names=r"(?P<frame>\d)-(?P<recording>.)\.")
-    assert [loader.dataset.sequences[0].name for loader in data.loaders_of(folder)] == [  # type: ignore[attr-defined]
-        "set_a",
-        "set_b",
-    ]
+    with naming(data.names):
+        assert [sequence.name for sequence in sources(folder)] == ["set_a", "set_b"]
 
     def by_itself(*_: Any, **__: Any) -> list[Sequence]:
         return [

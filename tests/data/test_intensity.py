@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from tdcnet.data.clips import ClipDataset
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.data.errors import DataError
 from tdcnet.data.frames import ImageFiles
 from tdcnet.data.intensity import data_range
+from tdcnet.data.notices import tell_scale
 from tdcnet.data.sequence import Sequence
 
 
@@ -98,40 +99,21 @@ def test_a_range_that_is_given_wins(tmp_path: Path) -> None:
     assert data.val_dataset and data.val_dataset.intensity_range == (0, 16383)
 
 
-def test_a_source_has_its_own_range_unless_one_is_known(tmp_path: Path) -> None:
-    folder(tmp_path / "source", 3000, 500)
-    data = module(tmp_path)
-    loader = data.loaders_of(tmp_path / "source")[0]
-    assert data.intensity_range == pytest.approx((2951, 3550), abs=2)
-    assert isinstance(loader.dataset, ClipDataset)
-    assert loader.dataset.intensity_range == data.intensity_range
-    trained = module(tmp_path, intensity_range=(1000, 2000))
-    assert trained.loaders_of(tmp_path / "source")[0].dataset.intensity_range == (1000, 2000)
-
-
-def test_8_bits_stay_as_they_are(tmp_path: Path) -> None:
-    folder(tmp_path / "source", 0, 255, dtype=np.uint8)
-    data = module(tmp_path)
-    batch = next(iter(data.loaders_of(tmp_path / "source")[0]))
-    assert data.intensity_range is None
-    assert batch["frames"].dtype == torch.uint8
-
-
 def test_frames_that_are_shrunk_far_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = module(tmp_path)
     data.size = (32, 32)
-    folder(tmp_path / "source", 0, 255, dtype=np.uint8)
-    data.loaders_of(tmp_path / "source")
-    (record,) = caplog.records
-    assert "frames of 80x64 are shrunk to 0.40 of their size, a target of 8.0 px to 3.2 px" in record.message
-    assert "dataset.size=[64,96]" in record.message
-    caplog.clear()
     data.setup("validate")
-    assert "the middle target of 4.0 px to 1.6 px" in caplog.text
+    assert "frames of 80x64 are shrunk to 0.40 of their size, the middle target of 4.0 px to 1.6 px" in caplog.text
+    assert "dataset.size=[64,96]" in caplog.text
     caplog.clear()
+    unlabelled = [replace(each, boxes=[np.zeros((0, 4), np.float32)] * len(each)) for each in data._read("val")]
+    assert tell_scale("source", unlabelled, (32, 32)) == pytest.approx(0.4)
+    assert "a target of 8.0 px to 3.2 px" in caplog.text
+    caplog.clear()
+    data = module(tmp_path)
     data.size = (32, 40)
-    data.loaders_of(tmp_path / "source")
-    assert not caplog.records
+    data.setup("validate")
+    assert "are shrunk" not in caplog.text
 
 
 def test_uneven_times_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -63,7 +63,7 @@ def test_graphs_are_exported_evaluated_and_predict(checkpoint, run_light, clips,
         "backend=onnxruntime",
         f"ckpt_path={folder / 'deploy.ckpt'}",  # any file in it will do
         f"source={clips / 'images' / '4'}",
-        "stage.draw_threshold=0.001",
+        "stage.threshold=0.001",
     )
     assert {path.suffix for path in predicted["files"]} == {".csv", ".json", ".mp4", ".png"}
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +19,8 @@ from tdcnet import stages
 from tdcnet.callbacks import Reparam
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
-from tdcnet.deploy.weights import CheckpointError, load_detector, read_weights
+from tdcnet.deploy.record import Record
+from tdcnet.deploy.weights import CheckpointError, export, load_detector, read_weights
 from tdcnet.detection import NonFiniteLoss
 from tdcnet.stages.runs import RunsFailed
 
@@ -92,7 +95,7 @@ def test_checkpoint_alone_is_enough_to_evaluate_deploy_and_predict(trained, conf
 
     source = clips / "images" / "4"
     _, predicted = run(
-        "stage=predict", f"ckpt_path={folder / 'deploy.ckpt'}", f"source={source}", "stage.draw_threshold=0.001"
+        "stage=predict", f"ckpt_path={folder / 'deploy.ckpt'}", f"source={source}", "stage.threshold=0.001"
     )
     kinds = {path.suffix: path for path in predicted["files"]}
     assert set(kinds) == {".csv", ".json", ".mp4", ".png"}
@@ -111,12 +114,80 @@ def test_predict_gives_original_coordinates(trained, run, tmp_path):
     folder.mkdir()
     for i in range(3):
         cv2.imwrite(str(folder / f"{i}.png"), np.random.default_rng(i).integers(0, 255, (90, 200), dtype=np.uint8))
-    _, predicted = run("stage=predict", f"ckpt_path={parts['ckpt_path']}", f"source={folder}")
+    _, predicted = run("stage=predict", f"ckpt_path={parts['ckpt_path']}", f"source={folder}", "stage.threshold=0.01")
     coco = json.loads(next(p for p in predicted["files"] if p.suffix == ".json").read_text())
     assert {(i["height"], i["width"]) for i in coco["images"]} == {(90, 200)}
     right = [a["bbox"][0] + a["bbox"][2] for a in coco["annotations"]]
     assert max(right) > 64, "some boxes lie beyond the network's 64 px"
     assert all(a["bbox"][1] + a["bbox"][3] <= 90 + 1e-3 for a in coco["annotations"])
+
+
+def test_predict_goes_through_every_source(trained, run, clips, tmp_path, caplog):
+    _, parts = trained
+    for name in ("a", "b"):
+        shutil.copytree(clips / "images" / "4", tmp_path / name / "clip")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "clip.mp4").write_bytes(b"no video")
+    given = ["stage=predict", f"ckpt_path={parts['ckpt_path']}", "stage.video=false", "stage.sheet=0"]
+    _, predicted = run(*given, f"source=['{tmp_path}/[ab]/clip']", "module.score_threshold=0.01")
+    names = [path.name for path in predicted["files"]]
+    assert len(set(names)) == 4 and names[:2] == ["clip.csv", "clip.json"], "of one name, and yet apart"
+    several = [f"{tmp_path}/{each}/clip" for each in "ab"]
+    with pytest.raises(DataError, match=r"1 of 3 sources could not be read: .*c/clip\.mp4"):
+        run(*given, f"source=['{several[0]}','{tmp_path}/c/clip.mp4','{several[1]}']")
+    assert "clip.mp4" in caplog.text and (tmp_path / "run" / "predictions" / names[2]).is_file()
+    for name in ("1-a", "2-a", "1-b", "2-b"):
+        shutil.copy(next((clips / "images" / "4").iterdir()), tmp_path / "c" / f"{name}.png")
+    (tmp_path / "c" / "clip.mp4").unlink()
+    _, predicted = run(*given, f"source={tmp_path / 'c'}", r"dataset.names='(?P<frame>\d)-(?P<recording>.)\.'")
+    assert [path.name for path in predicted["files"][::2]] == ["c_a.csv", "c_b.csv"]
+    with pytest.raises(DataError, match=r"finds no file; a pattern such as"):
+        run(*given, f"source='{tmp_path}/*.avi'")
+    with pytest.raises(ValueError, match="source=0 is a camera or a stream"):
+        run(*given, "source=0")
+    with pytest.raises(ValueError, match="stage=predict needs source=VIDEO"):
+        run(*given)
+
+
+def test_a_checkpoint_tells_the_score_for_its_use(trained, run, clips, tmp_path):
+    _, parts = trained
+    module = parts["module"]
+    for results, told in (
+        ({"Pd@0.1": 0.5, "threshold@0.1": 0.2541}, 0.2541),
+        ({"Pd@0.1": 0.0, "threshold@0.1": 0.9}, 0.2541),  # what finds nothing tells nothing
+        ({"Pd@0.1": 0.5, "threshold@0.1": math.inf}, 0.2541),
+    ):
+        module.results = results
+        module._note_threshold()
+        assert module.checkpoint_info["threshold"] == told
+    export(tmp_path / "deploy", module.model, Record.of(module.checkpoint_info, "this"))
+    source = f"source={clips / 'images' / '4'}"
+    _, predicted = run("stage=predict", f"ckpt_path={tmp_path / 'deploy'}", source)
+    assert predicted["detector"].threshold == 0.2541
+    coco = json.loads(next(path for path in predicted["files"] if path.suffix == ".json").read_text())
+    assert all(each["score"] >= 0.2541 - 1e-6 for each in coco["annotations"])
+
+
+def test_predict_finds_what_evaluation_finds(trained, run, clips, tmp_path):
+    """Frames of the training's own size: the same detections, from two ways through the code."""
+    _, parts = trained
+    run("stage=eval", f"ckpt_path={parts['ckpt_path']}", "module.score_threshold=0.1")
+    output = tmp_path / "run"
+    truth = json.loads((output / "ground_truth.json").read_text())
+    wanted = {image["id"]: [] for image in truth["images"] if "/4/" in image["file_name"]}
+    for each in json.loads((output / "predictions.json").read_text()):
+        if each["image_id"] in wanted:
+            wanted[each["image_id"]].append((*each["bbox"], each["score"]))
+    source = f"source={clips / 'images' / '4'}"
+    _, predicted = run("stage=predict", f"ckpt_path={parts['ckpt_path']}", source, "stage.threshold=0.1")
+    coco = json.loads(next(path for path in predicted["files"] if path.suffix == ".json").read_text())
+    found = {image["id"]: [] for image in coco["images"]}
+    for each in coco["annotations"]:
+        found[each["image_id"]].append((*each["bbox"], each["score"]))
+    assert len(found) == len(wanted) == 6 and sum(map(len, wanted.values())) > 6
+    for a, b in zip(found.values(), wanted.values(), strict=True):
+        away = np.abs(np.array(a)[:, None] - np.array(b)).max(2)  # scores that are nearly one change places
+        assert len(a) == len(b) and away.min(0).max() < 2e-3 and away.min(1).max() < 2e-3
 
 
 def test_resume_goes_on_where_it_stopped(trained, run, tmp_path):

@@ -17,7 +17,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats.common import HOW_TO_GET, Recording, can_be_a_path, frame_number, image_size
@@ -26,6 +25,7 @@ from tdcnet.data.images import read_channels, read_grey
 from tdcnet.data.names import numbers
 from tdcnet.files import open_regular, read_arrays, read_text, write_arrays
 from tdcnet.masks import Mask, mask_to_boxes
+from tdcnet.progress import progress_bar
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
@@ -237,8 +237,7 @@ def image_folder(folder: Path, paths: Iterable[Path], cache_dir: Path | None) ->
 def update(folders: Iterable[ParsedFolder], what: str = "reading masks") -> None:
     """Parses what is stale in all folders behind one progress bar; shows nothing if nothing is."""
     waiting = [folder for folder in folders if folder.stale]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not waiting) as bar:
+    with progress_bar(not waiting) as bar:
         shown = bar.add_task(what, total=sum(len(folder.stale) for folder in waiting))
         for folder in waiting:
             folder.update(lambda: bar.advance(shown))

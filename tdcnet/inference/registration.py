@@ -1,0 +1,37 @@
+"""Registration of a stream's frames, each of which is made ready once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tdcnet.data.alignment import Aligner, Prepared
+from tdcnet.data.transforms import Image
+
+
+class StreamAligner:
+    """``aligner`` for frames that come again and again, first as the newest of a clip and then as an older one.
+
+    Args:
+        aligner: what registers.
+        most: frames that are remembered, those of the clips under way.
+    """
+
+    def __init__(self, aligner: Aligner, most: int) -> None:
+        self.aligner, self.most = aligner, most
+        self._ready: OrderedDict[int, tuple[Image, Prepared]] = OrderedDict()
+
+    def __call__(self, frame: Image, newest: Image) -> NDArray[np.float32]:
+        """As the aligner's."""
+        return self.aligner.between(self._prepared(frame), self._prepared(newest))
+
+    def _prepared(self, image: Image) -> Prepared:
+        kept = self._ready.pop(id(image), None)
+        if kept is None or kept[0] is not image:
+            kept = image, self.aligner.prepare(image)  # the image is kept, so that no other gets its id
+        self._ready[id(image)] = kept
+        while len(self._ready) > self.most:
+            self._ready.popitem(last=False)
+        return kept[1]
