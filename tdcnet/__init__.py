@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tdcnet.inference.detector import Detector
 
 __version__ = "0.1.0"
-__all__ = ["load"]
+__all__ = ["list_models", "load"]
 
 
 def load(path: str | os.PathLike[str], allow: Sequence[str] = ()) -> Detector:
@@ -19,3 +19,10 @@ def load(path: str | os.PathLike[str], allow: Sequence[str] = ()) -> Detector:
     from tdcnet.inference import detector  # brings torch
 
     return detector.load(path, allow)
+
+
+def list_models() -> list[str]:
+    """Names of the detectors that come with the package, for :func:`load`."""
+    from tdcnet import weights
+
+    return weights.list_models()

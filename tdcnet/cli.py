@@ -20,6 +20,7 @@ OWN: dict[str, list[str]] = {"train": [], "demo": ["+experiment=demo"]}
 """What such a verb says to the app, if not ``stage=VERB``."""
 
 COMMANDS = {
+    "models": "list the detectors that come with tdcnet, or tell all about one",
     "check": "read a data set as training would, and say what is in it and what is wrong with it",
     "split": "deal the recordings of a data set out to training and validation",
     "convert": "write any data set that can be read as COCO with PNG frames",

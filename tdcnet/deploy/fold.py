@@ -6,6 +6,7 @@ import copy
 from typing import TypeVar
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -25,8 +26,15 @@ def reparameterize(model: Model) -> Model:
 
 
 def is_deployed(model: nn.Module) -> bool:
-    """Whether every RepConv3D in ``model`` is in deploy form (True, too, where there is none)."""
-    return all(getattr(m, "is_deployed", True) for m in model.modules())
+    """Whether every RepConv3D in ``model`` is in deploy form; where there is none, whether no batch norm is left.
+
+    Released deploy checkpoints have their batch norms still.
+    """
+    forms = [bool(m.is_deployed) for m in model.modules() if hasattr(m, "is_deployed")]
+    if forms:
+        return all(forms)
+    foldable = [m for m in model.modules() if callable(getattr(m, "fold", None))]
+    return not any(isinstance(part, _BatchNorm) for m in foldable for part in m.children())
 
 
 def largest_difference(before: Tensor, after: Tensor) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tdcnet.data.clips import as_float
 from tdcnet.data.errors import Policy
 from tdcnet.data.views import Range
 from tdcnet.deploy import backends
-from tdcnet.deploy.fold import is_deployed, reparameterize
+from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import read_weights
 from tdcnet.inference.layouts import Tiling
@@ -24,6 +24,7 @@ from tdcnet.inference.predictions import Options, Prediction, Predictions
 from tdcnet.inference.recordings import recordings_of
 from tdcnet.inference.tiles import Detections
 from tdcnet.models.postprocess import postprocess
+from tdcnet.weights import find, read_card
 
 USUAL_THRESHOLD = 0.3
 """Least score of a detection where a file tells none."""
@@ -36,6 +37,7 @@ class Detector:
         network: ``network(aligned, frames) -> raw`` in eval mode.
         record: what its file tells about it.
         name: for people.
+        card: what else is known of it, as in ``card.json`` of the detectors that come with the package.
 
     Attributes:
         classes: names by label.
@@ -46,8 +48,11 @@ class Detector:
         device: where the network works.
     """
 
-    def __init__(self, network: nn.Module, record: Record, name: str = "") -> None:
+    def __init__(
+        self, network: nn.Module, record: Record, name: str = "", card: Mapping[str, Any] | None = None
+    ) -> None:
         self.network, self.record, self.name = network, record, name or record.name or "detector"
+        self.card = dict(card or {})
         self.num_classes = int(network.num_classes)  # type: ignore[arg-type]
         self.classes = record.classes or tuple(f"class {i}" for i in range(self.num_classes))
         shape = getattr(network, "shape", None)  # of a graph, whose size is fixed
@@ -64,6 +69,23 @@ class Detector:
         h, w = self.size
         classes = ", ".join(self.classes)
         return f"Detector({self.name}: {classes}; {self.num_frames} frames {self.stride} apart, {w}x{h} px)"
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What there is to know: classes, clips, threshold, SHA-256 of the weights, and all that the card tells."""
+        return {
+            **self.card,
+            "name": self.name,
+            "classes": list(self.classes),
+            "size": list(self.size),
+            "num_frames": self.num_frames,
+            "stride": self.stride,
+            "scale": self.record.scale,
+            "rate": self.record.rate,
+            "threshold": self.threshold,
+            "sha256": dict(self.record.files),
+            "command": self.record.command,
+        }
 
     def to(self, device: str | torch.device) -> Detector:
         """The same detector, working on a device (``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``)."""
@@ -147,22 +169,23 @@ class Detector:
 
 
 def load(path: str | os.PathLike[str], allow: Sequence[str] = ()) -> Detector:
-    """The detector in a file.
+    """The detector of a name or in a file.
 
     Args:
-        path: a folder that ``stage=deploy`` wrote, a checkpoint (``.ckpt``, ``.safetensors``), or a graph for ONNX
-            Runtime (``.onnx``) or OpenVINO (``.xml``).
+        path: one of :func:`tdcnet.list_models`; a folder that ``stage=deploy`` wrote, a checkpoint (``.ckpt``,
+            ``.safetensors``), or a graph for ONNX Runtime (``.onnx``) or OpenVINO (``.xml``); or
+            ``hf:OWNER/NAME[@REVISION]`` on the Hugging Face hub, whose SHA-256 is logged.
         allow: packages of your own that its network may take parts from.
 
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it cannot be read, asks for what is not allowed, or does not tell how its network is built.
-        MissingPackage: without the runtime of a graph.
+        MissingPackage: without the runtime of a graph, or huggingface_hub.
     """
-    path = Path(path)
+    path = find(path)
     runtime = {".onnx": backends.OnnxRuntime, ".xml": backends.OpenVINO}.get(path.suffix)
     if runtime is not None:
-        return Detector(runtime(path), backends.read_info(path).record)
+        return Detector(runtime(path), backends.read_info(path).record, card=read_card(path))
     weights = read_weights(path)
-    network: nn.Module = weights.network(path, allow)
-    return Detector((network if is_deployed(network) else reparameterize(network)).eval(), weights.record)
+    network: nn.Module = reparameterize(weights.network(path, allow))
+    return Detector(network, weights.record, card=read_card(path))

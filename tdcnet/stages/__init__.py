@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from tdcnet.deploy.backends import read_info
 from tdcnet.deploy.weights import read_weights
 from tdcnet.stages.folders import check_folders
-from tdcnet.stages.inherit import inherit
-from tdcnet.stages.parts import Results, backend
+from tdcnet.stages.inherit import inherit, names_network
+from tdcnet.stages.parts import Results, backend, say
+from tdcnet.weights import DEFAULT, find
 
 __all__ = ["Results", "run"]
 
@@ -42,7 +43,11 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         return stage(cfg, overrides)
     if cfg.init_from is not None:
         raise ValueError(f"init_from starts a training; stage={cfg.stage.name} takes its weights from ckpt_path")
+    if cfg.ckpt_path is None and cfg.stage.name == "predict" and not names_network(overrides) and not backend(cfg):
+        cfg.ckpt_path = DEFAULT
+        say(f"no ckpt_path given: [bold]{DEFAULT}[/] is taken, which `tdcnet models {DEFAULT}` tells about")
     if cfg.ckpt_path is None:
         return stage(cfg, overrides, None)  # a detector without learning needs none
+    cfg.ckpt_path = str(find(cfg.ckpt_path))
     weights = read_info(cfg.ckpt_path) if backend(cfg) else read_weights(cfg.ckpt_path)
     return stage(inherit(cfg, weights.record, overrides), overrides, weights)

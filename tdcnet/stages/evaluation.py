@@ -18,6 +18,7 @@ from tdcnet.report.exchange import read_masks, read_predictions
 from tdcnet.stages.compared import check_compared, is_masks, is_results
 from tdcnet.stages.inherit import inherit
 from tdcnet.stages.parts import NOT_TRAINING, Results, backend, build, build_trainer, measure, report, validate
+from tdcnet.weights import find
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
@@ -26,11 +27,11 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None)
     ``stage.compare`` lists checkpoints, COCO results of other detectors on the same frames (``ground_truth.json``), or
     folders of their masks; ``stage.strides`` other distances between a clip's frames.
     """
-    others, strides = cfg.stage.get("compare") or (), cfg.stage.get("strides") or ()
+    others, strides = [find(each) for each in cfg.stage.get("compare") or ()], cfg.stage.get("strides") or ()
     if (others or strides) and not cfg.stage.get("report"):
         raise ValueError("stage.compare and stage.strides are shown in the report; leave stage.report=true")
     parts = build(cfg, overrides, weights, ready=True)
-    for record in check_compared([Path(other) for other in others], parts["datamodule"], graphs=bool(backend(cfg))):
+    for record in check_compared(others, parts["datamodule"], graphs=bool(backend(cfg))):
         inherit(cfg, record, ["dataset", *overrides])  # refuses other classes
     parts["trainer"] = trainer = build_trainer(cfg, without=NOT_TRAINING)
     metrics = validate(cfg, trainer, parts)
@@ -38,7 +39,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None)
         return metrics, parts
     runs = [Run(_label(cfg), parts["frames"], metrics)]
     for other in others:
-        runs.append(_compared(cfg, overrides, Path(other), parts, runs))
+        runs.append(_compared(cfg, overrides, other, parts, runs))
     for stride in strides:
         apart = copy.deepcopy(cfg)
         apart.dataset.stride = stride

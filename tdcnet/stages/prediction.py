@@ -16,7 +16,7 @@ from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.data.errors import DataError
 from tdcnet.data.names import naming
 from tdcnet.data.safe_names import safe_names
-from tdcnet.deploy.fold import is_deployed, reparameterize
+from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import Weights
 from tdcnet.inference.detector import Detector
@@ -85,7 +85,7 @@ def _sources(given: Any) -> list[str]:
 def _detector(cfg: DictConfig, parts: dict[str, Any]) -> Detector:
     """The configured network as it is used, on the configured device."""
     network = parts["module"].model
-    if not cfg.get("backend") and not is_deployed(network):
+    if not cfg.get("backend"):
         network = reparameterize(network)
     detector = Detector(network.eval(), Record.of(parts["module"].checkpoint_info, "this run"), str(cfg.name))
     accelerator = str(cfg.trainer.get("accelerator", "auto"))

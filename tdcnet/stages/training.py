@@ -27,6 +27,7 @@ from tdcnet.models.detector import STREAMS, Detector
 from tdcnet.models.single_stream import single_stream
 from tdcnet.report import Run
 from tdcnet.stages.parts import Results, build, build_trainer, report, set_weights, validate
+from tdcnet.weights import find
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ def _start(cfg: DictConfig) -> Weights | None:
         raise ValueError(
             "ckpt_path resumes a training, which has its weights; init_from starts a new one from weights. Give one"
         )
-    return read_weights(cfg.init_from)
+    return read_weights(find(cfg.init_from))
 
 
 def check_limits(cfg: DictConfig) -> None:

@@ -53,6 +53,7 @@ def test_export_of_one_backbone_is_rebuilt(model, stream, form):
     """Two of them have no block of temporal differences that would tell the form."""
     alone = single_stream(model, stream).eval()
     chosen = alone if form == "training" else reparameterize(alone)
+    assert is_deployed(chosen) == (form == "deploy")
     weights = Weights(chosen.state_dict(), Record(deployed=is_deployed(chosen)))
     loaded = load_into(single_stream(model, stream), weights, "x").eval()
     x = torch.rand(1, 1, 5, 64, 64)
