@@ -77,6 +77,10 @@ lint: $(STAMP) ## Check style and formatting
 types: $(STAMP) ## Check the types of the package
 	$(BIN)/mypy tdcnet
 
+.PHONY: docs
+docs: $(STAMP) ## Build the pages of docs/ as a site in build/site, every link checked
+	$(BIN)/mkdocs build --quiet --site-dir build/site
+
 .PHONY: format
 format: $(STAMP) ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
