@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +27,10 @@ from tdcnet.models import presets
 from tdcnet.weights import DEFAULT, ROOT, card_of, find, hub, list_models
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
-NETWORKS = {"motion_2d_fine": presets.motion_2d_fine, "tdcnet_nano": presets.tdcnet_nano}
+NETWORKS = {
+    "motion_2d_fine": presets.motion_2d_fine,
+    "tdcnet_nano": partial(presets.tdcnet_nano, differences=True),
+}
 
 
 def scene(frames=70, size=(256, 320), seed=0):
