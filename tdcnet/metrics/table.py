@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -45,6 +45,22 @@ def format_table(results: Mapping[str, float], title: str = "Evaluation") -> Tab
         kind, meaning = _kind_and_meaning(key, results)
         name = f"{key} [1e-6]" if kind == "millionths" else key
         table.add_row(Text(printable(name)), _shown(float(value), kind), Text(printable(meaning)))
+    return table
+
+
+def class_table(classes: Sequence[str], rows: Sequence[Mapping[str, float]]) -> Table:
+    """A table of :func:`tdcnet.metrics.by_class.by_class`, a row for each class."""
+    table = Table(title=Text("by class, each against the rest", "italic"))
+    table.add_column("class")
+    for key in rows[0]:
+        kind = _PERCENT if key.startswith("Pd@") else _SHOWN.get(key, ("number", ""))[0]
+        table.add_column(f"{key} [1e-6]" if kind == "millionths" else key, justify="right")
+    for name, row in zip(classes, rows, strict=True):
+        kinds = [_PERCENT if key.startswith("Pd@") else _SHOWN.get(key, ("number", ""))[0] for key in row]
+        table.add_row(
+            Text(printable(name)),
+            *(_shown(float(value), kind) for value, kind in zip(row.values(), kinds, strict=True)),
+        )
     return table
 
 

@@ -20,7 +20,8 @@ from tdcnet.data.errors import DataError
 from tdcnet.data.targets import SIZE_BINS, sides, signal_to_clutter, speeds
 from tdcnet.files import write_atomically
 from tdcnet.metrics.breakdown import EQUAL, Row, Scored, by_attribute, by_protocol, by_sequence
-from tdcnet.metrics.matching import Floats, Frames, match_frames
+from tdcnet.metrics.by_class import by_class, confusion
+from tdcnet.metrics.matching import Floats, Frames, Ints, match_frames
 from tdcnet.metrics.outcomes import (
     Outcomes,
     at_threshold,
@@ -46,6 +47,9 @@ ATTRIBUTES = {
     "speed": (SPEED_EDGES, "speed in the image, px per frame"),
     "gap": (GAP_EDGES, "frame gap, from the oldest to the newest of the clip"),
 }
+
+QUALITY = 75
+"""Of the pictures, of 100; noise is most of what they hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +81,7 @@ def write_report(
     command: str = "",
     samples: int = 300,
     pictures: int = 12,
+    classes: Sequence[str] = (),
 ) -> Path:
     """Writes ``report.html`` and the CSV tables.
 
@@ -92,6 +97,7 @@ def write_report(
         command: that made it, shown on the page.
         samples: of the bootstrap.
         pictures: of misses, and of false alarms, of the first detector.
+        classes: names by label; of several each is told, too, and which is taken for which.
 
     Returns:
         The page.
@@ -121,12 +127,22 @@ def write_report(
             {run.name: by_protocol(run.frames, scored[run.name].threshold, within_class) for run in runs}
         ),
     }
+    if len(classes) > 1:
+        at = {name: each.threshold for name, each in scored.items()}
+        named = {run.name: by_class(run.frames, classes, at[run.name], rule) for run in runs}
+        tables["by_class"] = _rows(
+            {name: [{"class": c} | row for c, row in zip(classes, rows, strict=True)] for name, rows in named.items()}
+        )
+        tables["confusion"] = _rows(
+            {run.name: _confused(confusion(run.frames, classes, at[run.name], rule), classes) for run in runs}
+        )
     for name, rows in tables.items():
         write_atomically(folder / f"{name}.csv", _as_csv(rows))
     first, threshold = runs[0], scored[names[0]].threshold
     match = match_frames(first.frames, rule, order="score", within_class=within_class)
-    misses = worst_misses(first.frames, match, threshold, attributes["scr"], sequences, pictures)
-    alarms = worst_false_alarms(first.frames, match, threshold, sequences, pictures)
+    moments = [dataset.locate(item)[1] for item in first.frames.image_ids.tolist()]
+    misses = worst_misses(first.frames, match, threshold, attributes["scr"], sequences, pictures, moments)
+    alarms = worst_false_alarms(first.frames, match, threshold, sequences, pictures, moments)
     figures = {
         "Pd over false alarms": plots.roc_figure(outcomes),
         "Precision over recall": plots.precision_recall_figure(outcomes),
@@ -211,6 +227,14 @@ def _shown(value: object) -> object:
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
+def _confused(counts: Ints, classes: Sequence[str]) -> list[Row]:
+    columns = [*(f"found as {name}" for name in classes), "missed"]
+    return [
+        {"truth": truth} | {column: int(n) for column, n in zip(columns, row, strict=True)}
+        for truth, row in zip((*classes, "nothing"), counts, strict=True)
+    ]
+
+
 def _summary(name: str, scored: Scored, samples: int) -> Row:
     outcomes = scored.outcomes
     row: Row = {"detector": name} | at_threshold(outcomes, scored.threshold)
@@ -270,8 +294,8 @@ def _strips(
         picture = strip(case, frames, dataset, threshold)
         if picture is None:
             continue
-        _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        _, data = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
         _, t = dataset.locate(int(frames.image_ids[case.frame]))
-        uri = "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
+        uri = "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
         drawn.append((f"{sequences[case.frame]}, frame {t}: {case.text}", uri))
     return drawn

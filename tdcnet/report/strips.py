@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,8 @@ Image = NDArray[np.uint8]
 SIDE = 64
 """px of the network's input that a strip shows."""
 ZOOM = 3
+APART = 30
+"""Frames that two cases of one sequence are apart at least: the same target a moment later tells nothing new."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,13 @@ class Case:
 
 
 def worst_misses(
-    frames: Frames, match: Ints, threshold: float, ease: NDArray[np.float64], sequences: list[str], most: int = 12
+    frames: Frames,
+    match: Ints,
+    threshold: float,
+    ease: NDArray[np.float64],
+    sequences: list[str],
+    most: int = 12,
+    moments: Sequence[int] | None = None,
 ) -> list[Case]:
     """Targets that were not found at the threshold, those first that were easiest to see; one per sequence at first.
 
@@ -38,6 +47,7 @@ def worst_misses(
         match: [D], the target that each detection hits, see :func:`~tdcnet.metrics.matching.match_frames`.
         ease: [G], the larger the easier (signal-to-clutter ratio); NaN comes last.
         sequences: [F].
+        moments: [F], position of each frame in its sequence; neighbours in time are one case. None for all apart.
     """
     found = np.full(len(frames.target_boxes), -np.inf)
     hit = match >= 0
@@ -47,6 +57,7 @@ def worst_misses(
         missed[np.argsort(-np.nan_to_num(ease[missed], nan=-1.0), kind="stable")],
         [sequences[f] for f in frames.target_frames],
         most,
+        None if moments is None else [moments[f] for f in frames.target_frames],
     )
     cases = []
     for i in chosen:
@@ -57,12 +68,18 @@ def worst_misses(
 
 
 def worst_false_alarms(
-    frames: Frames, match: Ints, threshold: float, sequences: list[str], most: int = 12
+    frames: Frames,
+    match: Ints,
+    threshold: float,
+    sequences: list[str],
+    most: int = 12,
+    moments: Sequence[int] | None = None,
 ) -> list[Case]:
-    """Detections at or above the threshold that hit nothing, surest first; one per sequence at first."""
+    """Detections at or above the threshold that hit nothing, surest first; arguments as :func:`worst_misses`'s."""
     false = np.flatnonzero((match < 0) & (frames.pred_scores >= threshold))
     ranked = false[np.argsort(-frames.pred_scores[false], kind="stable")]
-    chosen = _spread(ranked, [sequences[f] for f in frames.pred_frames], most)
+    when = None if moments is None else [moments[f] for f in frames.pred_frames]
+    chosen = _spread(ranked, [sequences[f] for f in frames.pred_frames], most, when)
     return [
         Case(int(frames.pred_frames[i]), _box(frames.pred_boxes[i]), f"score {frames.pred_scores[i]:.2f}")
         for i in chosen
@@ -114,13 +131,16 @@ def _inside(boxes: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(((centres >= 0) & (centres < SIDE)).all(axis=1))
 
 
-def _spread(ranked: NDArray[np.int64], owners: list[str], most: int) -> list[int]:
-    """The first ``most``, with every sequence's best before any sequence's second."""
-    turn: dict[str, int] = {}
+def _spread(ranked: NDArray[np.int64], owners: list[str], most: int, moments: Sequence[int] | None = None) -> list[int]:
+    """The first ``most``, with every sequence's best before any sequence's second, and none beside another in time."""
+    taken: dict[str, list[int]] = {}
     keyed = []
     for place, i in enumerate(ranked.tolist()):
-        turn[owners[i]] = turn.get(owners[i], -1) + 1
-        keyed.append((turn[owners[i]], place, i))
+        before = taken.setdefault(owners[i], [])
+        if moments is not None and any(abs(moments[i] - each) < APART for each in before):
+            continue
+        keyed.append((len(before), place, i))
+        before.append(i if moments is None else moments[i])
     return [i for *_, i in sorted(keyed)[:most]]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from tdcnet.callbacks import Visualize
@@ -18,7 +19,7 @@ from tdcnet.report.exchange import read_masks, read_predictions
 from tdcnet.stages.compared import check_compared, is_masks, is_results
 from tdcnet.stages.inherit import inherit
 from tdcnet.stages.parts import NOT_TRAINING, Results, backend, build, build_trainer, measure, report, validate
-from tdcnet.weights import find
+from tdcnet.weights import find, list_models
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
@@ -50,12 +51,19 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None)
 
 
 def _label(cfg: DictConfig) -> str:
-    """A short name for what is evaluated: of its checkpoint's run, or of its kind."""
+    """A short name for what is evaluated: of its checkpoint's run, of a detector of ours, or of the chosen network."""
     if cfg.ckpt_path is None:
-        return str(cfg.model._target_).rpartition(".")[2]
+        return _choice() or str(cfg.model._target_).rpartition(".")[2]
     path = Path(cfg.ckpt_path)
+    if path.name in list_models() and path == find(path.name):
+        return path.name
     folder = path.parent.parent if path.parent.name in ("checkpoints", "deploy") else path.parent
     return f"{folder.name}/{path.stem}" if folder.name else path.stem
+
+
+def _choice() -> str:
+    """Name of the config that the network is of, such as ``temporal_median``."""
+    return str(HydraConfig.get().runtime.choices.get("model", "")) if HydraConfig.initialized() else ""
 
 
 def _compared(cfg: DictConfig, overrides: Sequence[str], path: Path, parts: dict[str, Any], runs: Sequence[Run]) -> Run:

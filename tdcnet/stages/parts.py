@@ -28,6 +28,8 @@ from tdcnet.deploy.record import LONGEST_COMMAND, Record
 from tdcnet.deploy.weights import Weights, load_into
 from tdcnet.detection import DetectionModule
 from tdcnet.metrics import DetectionMetrics, FrameCollector, format_table
+from tdcnet.metrics.by_class import by_class
+from tdcnet.metrics.table import class_table
 from tdcnet.report import Run, write_report
 from tdcnet.report.exchange import write_ground_truth, write_predictions
 from tdcnet.results import write_metrics
@@ -153,10 +155,20 @@ def build_trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequen
 
 def validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> dict[str, float]:
     """Figures on the validation split: returned, shown as a table, and written to ``metrics.json``."""
-    metrics = measure(trainer, parts, collect=bool(cfg.stage.get("report")))
+    classes = parts["datamodule"].classes
+    metrics = measure(trainer, parts, collect=bool(cfg.stage.get("report")) or len(classes) > 1)
     if trainer.is_global_zero:
-        path = write_metrics(Path(cfg.paths.output_dir) / "metrics.json", metrics)
+        told: dict[str, float] = {}
+        if len(classes) > 1:
+            rule, threshold = parts["module"].metrics.rule, parts["module"].metrics.score_threshold
+            rows = by_class(parts["frames"], classes, threshold, rule)
+            told = {
+                f"{name}/{key}": value for name, row in zip(classes, rows, strict=True) for key, value in row.items()
+            }
+        path = write_metrics(Path(cfg.paths.output_dir) / "metrics.json", metrics | told)
         Console().print(format_table(metrics, title=f"{cfg.name}: validation split of {cfg.dataset.name}"))
+        if len(classes) > 1:
+            Console().print(class_table(classes, rows))
         say(f"all figures in [bold]{path}[/]")
     return metrics
 
@@ -176,11 +188,16 @@ def report(cfg: DictConfig, overrides: Sequence[str], parts: dict[str, Any], run
     output, dataset = Path(cfg.paths.output_dir), parts["datamodule"].val_dataset
     write_ground_truth(output / "ground_truth.json", runs[0].frames, dataset, parts["datamodule"].classes)
     write_predictions(output / "predictions.json", runs[0].frames)
-    return page_on(cfg, overrides, runs, dataset, parts["module"].metrics)
+    return page_on(cfg, overrides, runs, dataset, parts["module"].metrics, parts["datamodule"].classes)
 
 
 def page_on(
-    cfg: DictConfig, overrides: Sequence[str], runs: Sequence[Run], dataset: ClipDataset, metrics: DetectionMetrics
+    cfg: DictConfig,
+    overrides: Sequence[str],
+    runs: Sequence[Run],
+    dataset: ClipDataset,
+    metrics: DetectionMetrics,
+    classes: Sequence[str] = (),
 ) -> Path:
     """Writes ``report.html`` on several detectors, counted as ``metrics`` counts."""
     page = write_report(
@@ -192,6 +209,7 @@ def page_on(
         rule=metrics.rule,
         within_class=metrics.within_class,
         command=command_line(overrides),
+        classes=classes,
     )
     say(f"report in [bold]{page}[/]")
     return page

@@ -107,6 +107,16 @@ def test_checkpoint_alone_is_enough_to_evaluate_deploy_and_predict(trained, conf
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 6
 
 
+def test_several_classes_are_told_each(run, tmp_path, capsys):
+    run("dataset.read._target_=tests.integration.two_classes.read", "dataset.classes=[bird,drone]")
+    figures = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    each = [figures[f"{name}/targets"] for name in ("bird", "drone")]
+    assert min(each) > 0 and sum(each) == figures["targets"]
+    assert np.mean([figures[f"{name}/AP50"] for name in ("bird", "drone")]) == pytest.approx(figures["AP50"])
+    assert "by class, each against the rest" in capsys.readouterr().out
+    assert (tmp_path / "run" / "confusion.csv").is_file()
+
+
 def test_predict_gives_original_coordinates(trained, run, tmp_path):
     """Boxes on a frame of another size than the network's lie inside that frame, not the network's input."""
     _, parts = trained

@@ -4,6 +4,7 @@ import base64
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cv2
@@ -180,6 +181,27 @@ def test_worst_cases_take_turns(dataset, runs):
     misses = worst_misses(frames, match, 0.5, ease, names)
     assert [case.frame for case in misses] == [1, 4, 0]
     assert misses[0].text == "SCR 5.0, not found at any score"
+    # Neighbours in time are one case: of each recording's four frames the first in rank.
+    moments = [0, 1, 2, 3, 0, 29, 30, 31]
+    alarms = worst_false_alarms(frames, match, 0.5, names, moments=moments)
+    assert [case.frame for case in alarms] == [0, 4, 6]
+    assert [case.frame for case in worst_misses(frames, match, 0.5, ease, names, moments=moments)] == [1, 4]
+
+
+def test_classes_are_told_apart(dataset, runs, tmp_path):
+    """Detections are all called birds, the targets of the second recording are drones."""
+    frames = runs[0].frames
+    second = frames.target_frames >= 4
+    several = Run("ours", replace(frames, target_labels=second.astype(np.int64)), runs[0].metrics)
+    text = write_report(tmp_path, [several], dataset, title="t", samples=5, classes=("bird", "<drone>")).read_text()
+    assert "By class" in Page(text).headings and "&lt;drone&gt;" in text and "<drone>" not in text
+    bird, drone = table(tmp_path, "by_class")
+    assert (bird["class"], float(bird["Pd"]), float(drone["Pd"])) == ("bird", pytest.approx(2 / 3), 0)
+    rows = {row["truth"]: row for row in table(tmp_path, "confusion")}
+    assert [int(rows["bird"][k]) for k in ("found as bird", "found as <drone>", "missed")] == [2, 0, 1]
+    assert int(rows["<drone>"]["found as bird"]) == 3 and int(rows["nothing"]["found as bird"]) == 2
+    write_report(tmp_path / "one", runs[:1], dataset, title="t", samples=5, classes=("bird",))
+    assert not (tmp_path / "one" / "by_class.csv").exists()
 
 
 def test_predictions_go_out_and_come_back(dataset, runs, tmp_path):
