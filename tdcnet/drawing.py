@@ -77,7 +77,7 @@ def draw_boxes(
 
     # Nearest, since the pixels of a target of 3 x 3 are what one wants to see.
     picture = _to_rgb(cv2.resize(whole, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST))
-    line = max(1, round(min(picture.shape[:2]) / 320))
+    line = max(2, round(min(picture.shape[:2]) / 320))
     gap = 4 + line + zoom // 2
     corners = [_grown(box, zoom, gap + 3 + 2 * line, picture) for box in found_boxes]
     for corner in corners:

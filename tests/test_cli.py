@@ -111,6 +111,7 @@ def test_configs_are_found_in_a_checkout_and_in_a_wheel(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_a_wheel_works_elsewhere(tmp_path):
+    """Built, unpacked, and used outside the checkout for all that a person does."""
     source = tmp_path / "source"  # pip builds in the folder itself
     for name in ("tdcnet", "configs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -121,13 +122,30 @@ def test_a_wheel_works_elsewhere(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    code = "import tdcnet.cli, tdcnet; print(tdcnet.__file__); tdcnet.cli.main()"
-    ended = subprocess.run(
-        [sys.executable, "-P", "-c", code, "train", "--cfg", "job", "+experiment=drone_ir"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"},
-        check=True,
-    )
-    assert ended.stdout.startswith(str(tmp_path / "site")) and "name: drone_ir" in ended.stdout
+
+    def tdcnet(*arguments: str) -> str:
+        code = "import tdcnet.cli, tdcnet; print(tdcnet.__file__); tdcnet.cli.main()"
+        ended = subprocess.run(
+            [sys.executable, "-P", "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"},
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert ended.stdout.startswith(str(tmp_path / "site"))
+        return ended.stdout
+
+    assert "name: drone_ir" in tdcnet("train", "--cfg", "job", "+experiment=drone_ir")
+    small = ["dataset.generate.train_sequences=2", "dataset.generate.val_sequences=1"]
+    small += ["dataset.generate.config.frames=6", "dataset.samples_per_epoch=24", "trainer.max_epochs=1"]
+    demo = tdcnet("demo", *small)
+    assert "Pd " in demo and "exported network" in demo
+    (frames,) = (tmp_path / "data" / "demo" / "images").glob("3")
+    (best,) = tmp_path.glob("logs/demo/*/train/checkpoints/best.ckpt")
+    one = ["trainer=cpu", "trainer.devices=1", "trainer.strategy=auto"]
+    assert "report in" in tdcnet("eval", f"ckpt_path={best}", "dataset=demo", *small[:3], *one)
+    assert "exported to" in tdcnet("deploy", f"ckpt_path={best}", "dataset=demo", *small[:3], *one, "stage.formats=[]")
+    assert "motion_2d" in tdcnet("models")
+    assert "3: " in tdcnet("predict", str(frames), "trainer=cpu")
+    assert len(list(tmp_path.glob("logs/predict/*/predictions/3.csv"))) == 1

@@ -48,7 +48,7 @@ ATTRIBUTES = {
     "gap": (GAP_EDGES, "frame gap, from the oldest to the newest of the clip"),
 }
 
-QUALITY = 75
+QUALITY = 85
 """Of the pictures, of 100; noise is most of what they hold."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
@@ -24,6 +25,7 @@ from tdcnet.callbacks import (
 )
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.record import LONGEST_COMMAND, Record
 from tdcnet.deploy.weights import Weights, load_into
 from tdcnet.detection import DetectionModule
@@ -132,7 +134,7 @@ def build_trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequen
 
     A stage marked ``single`` gets one process on one device, whatever is configured.
     """
-    logger = instantiate(cfg.logger) if cfg.get("logger") else False
+    logger = _logger(cfg) if cfg.get("logger") else False
     if not logger:
         without = (*without, pl.callbacks.LearningRateMonitor)
     callbacks = [instantiate(c, _convert_="all") for c in (cfg.get("callbacks") or {}).values() if c is not None]
@@ -151,6 +153,16 @@ def build_trainer(cfg: DictConfig, without: tuple[type, ...] = (), extra: Sequen
     # Whoever reads the line on a validation may take it that its checkpoint is written.
     trainer.callbacks.sort(key=lambda c: isinstance(c, ReportValidation))  # type: ignore[attr-defined]
     return trainer
+
+
+def _logger(cfg: DictConfig) -> Any:
+    try:
+        return instantiate(cfg.logger)
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, ModuleNotFoundError):
+            raise
+        kind = str(cfg.logger._target_).rpartition(".")[2]
+        raise MissingPackage(f"{kind} needs a package that is not installed ({error.__cause__})") from error
 
 
 def validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> dict[str, float]:

@@ -213,3 +213,37 @@ def test_the_page_on_python_is_that_of_the_docstrings():
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+@pytest.mark.filterwarnings("ignore::tdcnet.data.alignment.AlignmentWarning")
+def test_the_example_of_detection_runs(place, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "detect.py"), str(place / "clip.mp4")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "wrote found/clip.csv" in done.stdout and (tmp_path / "found" / "clip.png").is_file()
+
+
+def test_the_example_of_an_own_attention_runs(tmp_path):
+    from tests.integration.conftest import SMALL
+
+    small = [
+        each for each in SMALL if each.startswith(("dataset.size", "dataset.augment.size", "callbacks", "+trainer"))
+    ]
+    small += [
+        "dataset.generate.config.height=64",
+        "dataset.generate.config.width=64",
+        "dataset.generate.config.frames=6",
+    ]
+    small += ["dataset.generate.train_sequences=2", "dataset.generate.val_sequences=1", "dataset.align=none"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "own_attention.py"), *small, "dataset.samples_per_epoch=12"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Detector(" in done.stdout and (tmp_path / "own_attention" / "report.html").is_file()

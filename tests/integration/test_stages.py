@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hydra.errors import InstantiationException
 from torch.testing import assert_close
 
 from tdcnet import stages
 from tdcnet.callbacks import Reparam
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.data.errors import DataError
+from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import CheckpointError, export, load_detector, read_weights
 from tdcnet.detection import NonFiniteLoss
@@ -108,13 +110,20 @@ def test_checkpoint_alone_is_enough_to_evaluate_deploy_and_predict(trained, conf
 
 
 def test_several_classes_are_told_each(run, tmp_path, capsys):
-    run("dataset.read._target_=tests.integration.two_classes.read", "dataset.classes=[bird,drone]")
+    run("dataset.read._target_=tests.integration.parts.read", "dataset.classes=[bird,drone]")
     figures = json.loads((tmp_path / "run" / "metrics.json").read_text())
     each = [figures[f"{name}/targets"] for name in ("bird", "drone")]
     assert min(each) > 0 and sum(each) == figures["targets"]
     assert np.mean([figures[f"{name}/AP50"] for name in ("bird", "drone")]) == pytest.approx(figures["AP50"])
     assert "by class, each against the rest" in capsys.readouterr().out
     assert (tmp_path / "run" / "confusion.csv").is_file()
+
+
+def test_a_logger_without_its_package_is_told(run):
+    with pytest.raises(MissingPackage, match=r"absent_logger needs a package .*wandb>=0\.12\.10' not met"):
+        run("logger=wandb", "logger._target_=tests.integration.parts.absent_logger")
+    with pytest.raises(InstantiationException, match="division by zero"):  # any other fault is shown as it is
+        run("logger=csv", "logger._target_=tests.integration.parts.broken_logger")
 
 
 def test_predict_gives_original_coordinates(trained, run, tmp_path):

@@ -1,4 +1,4 @@
-"""A reader for tests: the small clips, with birds on recordings of odd number and drones on the others."""
+"""Parts for tests that configs name: a reader of two classes, and a logger without its package."""
 
 from __future__ import annotations
 
@@ -17,3 +17,13 @@ def read(*arguments: Any, **options: Any) -> list[Sequence]:
         replace(s, labels=[np.full(len(each), int(s.name) % 2) for each in s.labels], classes=("drone", "bird"))
         for s in found
     ]
+
+
+def absent_logger(**_: Any) -> None:
+    """Stands for a logger whose package is not installed."""
+    raise ModuleNotFoundError("Requirement 'wandb>=0.12.10' not met")
+
+
+def broken_logger(**_: Any) -> None:
+    """Stands for one with a fault of its own."""
+    raise ZeroDivisionError("division by zero")
