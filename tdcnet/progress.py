@@ -32,6 +32,6 @@ def progress_bar(hidden: bool = False, unit: str | None = None) -> Progress:
         hidden: shows nothing.
         unit: of what is counted; shows how many of it are done in a second, and the time taken.
     """
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    columns = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()]
     speed = [] if unit is None else [_Rate(unit), TimeElapsedColumn()]
     return Progress(*columns, *speed, TimeRemainingColumn(), disable=hidden)

@@ -147,7 +147,7 @@ class Prediction(Iterator[tuple[Image, Found]]):
             )
         if len(layout.matrices) > 1:
             log.info(
-                "%s: frames of %dx%d px are looked at in %d tiles of %dx%d px",
+                "%s: frames of %dx%d px are looked at in %d tiles of %dx%d px; tile=false or a smaller scale is faster",
                 *(self.name, frame[1], frame[0], len(layout.matrices), self.detector.size[1], self.detector.size[0]),
             )
         return layout

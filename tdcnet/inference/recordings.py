@@ -22,6 +22,7 @@ from tdcnet.data.sequence import Sequence
 from tdcnet.data.transforms import Image
 from tdcnet.data.views import Range
 from tdcnet.inference.clips import Reach, evenly, of_sequence
+from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,8 @@ def recordings_of(
     """
     paths = [source] if _is_path(source) else list(source) if isinstance(source, list | tuple) else []
     if not paths or not all(map(_is_path, paths)):
+        if not isinstance(source, Iterable):
+            raise DataError(f"source is {shown(source)}; expected a path, a list of paths, or arrays one by one")
         given: dict[int, Any] = {}
         yield Recording("frames", _grey_of(source, given), evenly(num_frames, stride(None)), live=True, given=given)
         return

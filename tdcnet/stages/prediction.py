@@ -67,10 +67,12 @@ def _sources(given: Any) -> list[str]:
     """
     given = plain(given)
     if given in (None, [], ""):
-        raise ValueError("stage=predict needs source=VIDEO or source=FOLDER, or several: source=[A,B]")
+        raise ValueError(
+            "stage=predict needs a source: tdcnet predict clip.mp4, or source=[A,B] with videos and folders"
+        )
     found: list[str] = []
     for each in given if isinstance(given, list) else [given]:
-        if not isinstance(each, str) or "://" in each:
+        if not isinstance(each, str) or "://" in each or (each.isdecimal() and not Path(each).exists()):
             raise ValueError(
                 f"source={each} is a camera or a stream, which are not read; give a video file or a folder of images "
                 f"(source=./{each} where a folder is called so)"

@@ -292,6 +292,9 @@ def test_bad_options_are_told(detector, options, said):
 
 def test_nothing_gives_nothing(detector, tmp_path):
     assert list(detector.predict([])) == []
+    for source in (None, 7):
+        with pytest.raises(DataError, match=rf"source is {source}; expected a path"):
+            list(detector.predict(source))
     with pytest.raises(DataError, match=r"gone\.mp4: there is no such file or folder"):
         list(detector.predict(tmp_path / "gone.mp4"))
 

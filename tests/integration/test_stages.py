@@ -162,9 +162,10 @@ def test_predict_goes_through_every_source(trained, run, clips, tmp_path, caplog
     assert [path.name for path in predicted["files"][::2]] == ["c_a.csv", "c_b.csv"]
     with pytest.raises(DataError, match=r"finds no file; a pattern such as"):
         run(*given, f"source='{tmp_path}/*.avi'")
-    with pytest.raises(ValueError, match="source=0 is a camera or a stream"):
-        run(*given, "source=0")
-    with pytest.raises(ValueError, match="stage=predict needs source=VIDEO"):
+    for camera in ("source=0", "source='0'", "source=['rtsp://a']"):
+        with pytest.raises(ValueError, match=r"source=\S+ is a camera or a stream"):
+            run(*given, camera)
+    with pytest.raises(ValueError, match=r"stage=predict needs a source: tdcnet predict clip\.mp4"):
         run(*given)
 
 
