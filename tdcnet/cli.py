@@ -33,6 +33,23 @@ COMMANDS = {
 """Verbs that are modules of :mod:`tdcnet.commands` and take arguments."""
 
 VERBS = STAGES | COMMANDS
+PREDICT = """\
+  tdcnet predict SOURCE .. [ckpt_path=MODEL] [OPTION=VALUE ..]
+
+A SOURCE is a video, a stack (TIFF, NPY), a folder of images or videos, or a pattern in quotes.
+
+  ckpt_path=MODEL   a name of `tdcnet models`, a checkpoint, the folder of an export
+  threshold=0.5     least score; else the one at which the model had 0.1 false alarms per frame
+  tile=false        fits frames into the input whole; true cuts all into tiles (auto)
+  scale=2           px of the input for a px of a frame
+  draw_threshold, fps, video, sheet: of the pictures
+  dataset.align=none         the camera stands still: half the time
+  dataset.on_bad_frame=skip  leaves out frames that cannot be read
+  trainer=cpu|gpu            else the GPU if there is one
+
+"""
+SHORT = ("threshold", "draw_threshold", "tile", "scale", "fps", "video", "sheet")
+"""Options of `predict` that need no `stage.` before them."""
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i")
 """Hydra's own options that another argument belongs to."""
 
@@ -69,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"tdcnet {__version__}")
         return
     if rest in (["-h"], ["--help"]) and verb in STAGES:
-        print(f"tdcnet {verb}: {STAGES[verb]}\n\n{help_text()}", end="")
+        print(f"tdcnet {verb}: {STAGES[verb]}\n\n{PREDICT if verb == 'predict' else ''}{help_text()}", end="")
         return
     if verb in COMMANDS:
         module = importlib.import_module(f"tdcnet.commands.{verb.replace('-', '_')}")
@@ -96,6 +113,7 @@ def with_sources(arguments: Sequence[str]) -> list[str]:
     before = ["", *arguments]
     paths = [each for each, last in zip(arguments, before, strict=False) if is_source(each) and last not in WITH_VALUE]
     options = [each for each in arguments if each not in paths]
+    options = [f"stage.{each}" if each.partition("=")[0] in SHORT else each for each in options]
     return [*options, f"source=[{','.join(map(in_quotes, paths))}]"] if paths else options
 
 

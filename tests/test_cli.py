@@ -52,7 +52,15 @@ def test_predict_takes_paths_as_they_are(asked, tmp_path, monkeypatch):
     assert given[:2] == ["stage=predict", "ckpt_path=a"] and len(given) == 3
     (argument,) = quote_paths(given[2:])
     assert OverridesParser.create().parse_override(argument).value() == ["clip.mp4", "it's (1).mp4", "a=1.mp4"]
+    assert asked("predict", "a.mp4", "threshold=0.5", "tile=false")[1:3] == ["stage.threshold=0.5", "stage.tile=false"]
     assert asked("predict", "--cfg", "job", "+x=1") == ["stage=predict", "--cfg", "job", "+x=1"]
+
+
+def test_help_of_predict_names_its_options(capsys):
+    cli.main(["predict", "--help"])
+    said = capsys.readouterr().out
+    for option in cli.SHORT:
+        assert option in said
 
 
 def test_an_empty_verb_is_told(monkeypatch):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from tdcnet.stages.overrides import quote_paths
+from tdcnet.stages.overrides import command_line, quote_paths
 
 PATHS = [
     "clip.mp4",
@@ -41,6 +43,15 @@ def test_a_path_arrives_as_it_is(path, key, tmp_path, monkeypatch):
     (argument,) = quote_paths([f"{key}={path}"])
     assert OverridesParser.create().parse_override(argument).value() == path
     assert quote_paths([argument]) == [argument], "what is quoted stays"
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("/bin/tdcnet", "tdcnet"), ("train.py", "python train.py"), ("/x/tdcnet/stages/app.py", "python train.py")],
+)
+def test_a_command_line_can_be_pasted(program, said, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [program])
+    assert command_line(["stage=eval", "ckpt_path=a b"]) == f"{said} stage=eval 'ckpt_path=a b'"
 
 
 def test_other_values_are_left_alone():

@@ -65,8 +65,9 @@ def card_text(name: str, card: Mapping[str, Any]) -> str:
         f"{trained['minutes']:.0f} minutes on {trained['machine']}.",
         f"- Threshold for 0.1 false alarms per frame: {card['threshold']:.3g}.\n",
         "## Figures\n",
-        f"Of these weights as they are, on {card['frames']} frames of the validation videos with {card['targets']} "
-        "targets; 95 % intervals by bootstrap over sequences. Pd by centres within 3 px, at so many false alarms per "
+        f"Of these weights as they are, on every tenth of the validation videos' frames, {card['frames']} with "
+        f"{card['targets']} targets; frames without a target are not among them, so false alarms there are not "
+        "counted. 95 % intervals by bootstrap over sequences. Pd by centres within 3 px, at so many false alarms per "
         "frame.\n",
         "| figure | value | interval |\n|---|---|---|",
         figures,

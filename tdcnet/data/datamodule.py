@@ -155,6 +155,8 @@ class ClipDataModule(pl.LightningDataModule):
         self.align, self.align_model, self.decode = align, align_model, decode
         self.homography_dir = None if homography_dir is None else Path(homography_dir)
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
+        if intensity_range is not None and len(intensity_range) != 2:
+            raise ValueError(f"intensity_range is {list(intensity_range)}; expected two values, such as [20000,30000]")
         self.intensity_range = None if intensity_range is None else (intensity_range[0], intensity_range[1])
         self.classes, self.on_bad_frame = tuple(classes), on_bad_frame
         self.names = None if names is None else NamePattern(names)

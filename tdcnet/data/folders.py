@@ -104,12 +104,12 @@ def recordings(folder: Path, paths: list[Path]) -> list[tuple[str, list[Path], N
 
 
 def sources(path: Path, cache_dir: Path | None = None) -> list[Sequence]:
-    """The recordings of a video, a stack, or a folder of images, stacks, or folders of images, without boxes.
+    """The recordings of a video, a stack, or a folder of images, stacks, videos, or folders of images, without boxes.
 
     Raises:
         DataError: if there are none, or two images of a recording have one number.
     """
-    from tdcnet.data.frames import ImageFiles, list_images, open_source  # these know this module, too
+    from tdcnet.data.frames import VIDEO_SUFFIXES, ImageFiles, list_images, open_source  # these know this module, too
     from tdcnet.data.stacks import holds_several
 
     images = []
@@ -118,6 +118,10 @@ def sources(path: Path, cache_dir: Path | None = None) -> list[Sequence]:
         if not images:
             folders = sorted({file.parent for file in walk(path)}, key=lambda each: names.natural_key(str(each)))
             images = [image for folder in folders for image in list_images(folder)]
+    if not images and path.is_dir():
+        videos = sorted(each for each in path.iterdir() if each.suffix.lower() in VIDEO_SUFFIXES and each.is_file())
+        if videos:
+            return [unlabelled(safe_name(each.stem), open_source(each, cache_dir)) for each in videos]
     if not images:
         return [unlabelled(safe_name(path.stem or path.resolve().stem), open_source(path, cache_dir))]
     if all(image.suffix.lower() in STACKS and holds_several(image) for image in images):

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tdcnet.data.alignment import Aligner, Model
-from tdcnet.data.errors import Policy, Problems
+from tdcnet.data.errors import DataError, Policy, Problems
 from tdcnet.data.transforms import Image, Matrix
 from tdcnet.data.views import Range, pad_grey, register_clip, to_unit, view
+from tdcnet.finite import number
 from tdcnet.inference.clips import Clip, clips_of
 from tdcnet.inference.found import Found
 from tdcnet.inference.layouts import Layout, Tiling, layout_of
@@ -54,12 +55,11 @@ class Options:
     on_bad_frame: Policy = "error"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold is {self.threshold}; expected a score from 0 to 1")
-        if self.scale is not None and not 0 < self.scale < 100:
-            raise ValueError(f"scale is {self.scale}; expected a factor above 0")
-        if self.stride is not None and self.stride < 1:
-            raise ValueError(f"stride is {self.stride}; expected 1 or more frames")
+        number("threshold", self.threshold, 0, 1)
+        if self.scale is not None:
+            number("scale", self.scale, 0, 100, above=True)
+        if self.stride is not None:
+            number("stride", self.stride, 1)
         if self.tile not in (True, False, "auto"):
             raise ValueError(f"tile is {self.tile!r}; expected True, False or 'auto'")
         if self.align not in (True, False, *get_args(Model)):
@@ -122,7 +122,16 @@ class Prediction(Iterator[tuple[Image, Found]]):
                 yield recording.given.pop(clip.newest, clip.images[-1]), self._told(found, clip)
             waiting.clear()
 
-        for clip in clips_of(images, recording.reach):
+        clips = clips_of(images, recording.reach)
+        while True:
+            try:
+                clip = next(clips, None)
+            except DataError:
+                if waiting:
+                    yield from flush()  # what came before the bad frame is whole
+                raise
+            if clip is None:
+                break
             newest = clip.images[-1]
             if layout is None:
                 layout = self._layout((newest.shape[0], newest.shape[1]))

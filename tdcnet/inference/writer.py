@@ -40,7 +40,7 @@ class PredictionWriter:
     Args:
         folder: of the files; it is made.
         prediction: what is written; the files are called after its recording.
-        name: of the files, in place of the recording's.
+        name: of the files and of the recording in them, where several are called alike.
         fps: frames a second of the video; None for those of the source, or 30 where it does not tell.
         draw_threshold: least score of a box in video and pictures; the files hold all detections. None draws all.
         sheet: frames on the contact sheet: the one with the highest score in each of as many equal parts; 0 for none.
@@ -65,7 +65,7 @@ class PredictionWriter:
         self.prediction, self.draw_threshold, self.sheet = prediction, draw_threshold or 0.0, sheet
         self.files: list[Path] = []
         self._base = Path(folder) / (name or prediction.name)
-        self._detections = DetectionWriter(self._base, prediction.classes, prediction.name)
+        self._detections = DetectionWriter(self._base, prediction.classes, name or prediction.name)
         rate = fps or min(max(prediction.rate or USUAL_RATE, 1.0), 240.0)  # players know neither a frame an hour
         self._video = VideoWriter(self._named("mp4"), rate) if video else None
         self._named("partial.png").unlink(missing_ok=True)  # of an earlier run

@@ -98,4 +98,6 @@ def in_quotes(value: str) -> str:
 
 def command_line(overrides: Sequence[str]) -> str:
     """The command of a run, as one would type it."""
-    return " ".join(["python", Path(sys.argv[0]).name, *map(shlex.quote, overrides)])
+    program = Path(sys.argv[0]).name
+    said = ["tdcnet"] if not program.endswith(".py") else ["python", "train.py" if program == "app.py" else program]
+    return " ".join([*said, *map(shlex.quote, overrides)])

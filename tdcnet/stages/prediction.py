@@ -81,7 +81,10 @@ def _sources(given: Any) -> list[str]:
         if not matches:
             raise DataError(f"source={each} finds no file; a pattern such as 'clips/*.mp4' goes in quotes")
         found += matches
-    return list(dict.fromkeys(found))
+    once = list(dict.fromkeys(found))
+    if len(once) < len(found):
+        log.info("%d sources are named more than once, and are looked at once", len(found) - len(once))
+    return once
 
 
 def _detector(cfg: DictConfig, parts: dict[str, Any]) -> Detector:

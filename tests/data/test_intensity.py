@@ -93,6 +93,8 @@ def test_training_and_evaluation_use_the_range_of_the_training_split(
 
 
 def test_a_range_that_is_given_wins(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"intensity_range is \[5\]; expected two values"):
+        module(tmp_path, intensity_range=[5])
     data = module(tmp_path, intensity_range=(0, 16383))
     data.setup("fit")
     assert data.intensity_range == (0, 16383)

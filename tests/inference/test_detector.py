@@ -279,9 +279,12 @@ def test_bad_arrays_are_told(detector, frames, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"threshold": 2}, "threshold is 2; expected a score from 0 to 1"),
-        ({"scale": 0}, "scale is 0; expected a factor above 0"),
-        ({"stride": 0}, "stride is 0; expected 1 or more frames"),
+        ({"threshold": 2}, "threshold is 2; expected a number from 0 and at most 1"),
+        ({"scale": 0}, "scale is 0; expected a number above 0"),
+        ({"stride": 0}, "stride is 0; expected a number from 1"),
+        ({"threshold": "a"}, "threshold is a; expected a number"),
+        ({"threshold": True}, "threshold is True; expected a number"),
+        ({"align": "x"}, "align is 'x'; expected True, False or one of none, translation"),
         ({"tile": "no"}, "tile is 'no'; expected True, False or 'auto'"),
     ],
 )

@@ -119,7 +119,7 @@ def test_a_frame_that_cannot_be_read_stops_or_is_left_out(folder, tmp_path, capl
     clips_of_two = Detector(OneSpot(), replace(RECORD, num_frames=2))
     with pytest.raises(DataError, match=r"3\.png"):
         clips_of_two.predict(folder, align=False).save(tmp_path / "out")
-    assert (tmp_path / "out" / "clip.partial.csv").is_file()
+    assert {row["frame"] for row in rows_of(tmp_path / "out" / "clip.partial.csv")} == {"0", "1", "2"}, "all before it"
     (prediction,) = clips_of_two.predict(folder, align=False, on_bad_frame="skip").recordings()
     assert [found.index for _, found in prediction] == [0, 1, 2, 5], "a clip reaches to the frame before"
     assert len(prediction.missing) == 1 and "3.png" in prediction.missing[0] and "3.png" in caplog.text
@@ -194,6 +194,25 @@ def test_a_detection_as_rows(detector, folder):
         "5,8.000,8.000,16.000,16.000,0.900000,target,,clip",
     ]
     assert len(found.to_csv(header=False).splitlines()) == 1
+
+
+def test_a_folder_of_videos_is_its_videos(detector, tmp_path):
+    for name in ("b", "a"):
+        writer = cv2.VideoWriter(str(tmp_path / f"{name}.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 32))
+        for _ in range(3):
+            writer.write(np.zeros((32, 64, 3), np.uint8))
+        writer.release()
+    found = [(each.recording, each.index) for _, each in detector.predict(tmp_path, cache_dir=tmp_path / "cache")]
+    assert found == [(name, i) for name in "ab" for i in range(3)]
+
+
+def test_recordings_of_one_name_are_told_apart_in_their_files(detector, folder, tmp_path):
+    (prediction,) = detector.predict(folder).recordings()
+    with PredictionWriter(tmp_path / "out", prediction, "clip-2") as writer:
+        for frame, found in prediction:
+            writer.add(frame, found)
+    assert {row["video"] for row in rows_of(tmp_path / "out" / "clip-2.csv")} == {"clip-2"}
+    assert json.loads((tmp_path / "out" / "clip-2.json").read_text())["videos"][0]["name"] == "clip-2"
 
 
 def test_several_sources_follow_each_other(detector, folder, tmp_path, monkeypatch):
