@@ -13,6 +13,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tdcnet import __version__, cli
+from tdcnet.data.alignment import AlignmentWarning
 from tdcnet.stages import app
 from tdcnet.stages.overrides import quote_paths
 
@@ -61,6 +62,12 @@ def test_help_of_predict_names_its_options(capsys):
     said = capsys.readouterr().out
     for option in cli.SHORT:
         assert option in said
+
+
+def test_a_warning_about_frames_is_one_line():
+    said = app.as_line(AlignmentWarning("frames left unregistered"), AlignmentWarning, "x.py", 3)
+    assert said == "WARNING: frames left unregistered\n"
+    assert "x.py:3: UserWarning: other" in app.as_line("other", UserWarning, "x.py", 3)
 
 
 def test_an_empty_verb_is_told(monkeypatch):

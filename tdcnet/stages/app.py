@@ -23,6 +23,7 @@ from tdcnet.callbacks import processes
 from tdcnet.callbacks.checkpoint_io import NotSaved
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.callbacks.signals import Stopped, stop_anywhere
+from tdcnet.data.alignment import AlignmentWarning
 from tdcnet.data.errors import DataError
 from tdcnet.data.formats.foreign import of_name
 from tdcnet.deploy.graph import ExportError
@@ -49,6 +50,7 @@ USER_ERRORS = (
 )
 
 THREADS = threading.excepthook
+PLAIN_WARNING = warnings.formatwarning
 
 
 def config_folder() -> Path:
@@ -101,12 +103,22 @@ def tell(message: object, hint: str = "") -> None:
         console.print(Text(hint, "dim"))
 
 
+def as_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning about the data as one line; others tell where in the code they arose."""
+    if issubclass(category, AlignmentWarning):
+        return f"WARNING: {lines(message)}\n"
+    return PLAIN_WARNING(message, category, filename, lineno, line)
+
+
 def run() -> None:
     """Runs the stage that the command line asks for."""
     for word in sys.argv[1:]:  # Hydra would list its own, and not say how to convert
         if word.startswith("dataset=") and (said := of_name(word.partition("=")[2])):
             sys.exit(f"error: {word}: {said}")
     keep_freed_memory()
+    warnings.formatwarning = as_line
     try:
         sys.argv[1:] = quote_paths(sys.argv[1:])
     except ValueError as error:
