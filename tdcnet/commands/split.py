@@ -174,6 +174,11 @@ def split(given: argparse.Namespace) -> None:
     if given.scenes:
         seen = [survey(each, max(1, len(each.indices) // PICTURES)) for each in pool]
         groups = joined(groups, scenes(seen, given.likeness))
+        if len(groups) < 2 <= len(pool):
+            raise DataError(
+                f"all {len(pool)} recordings show one scene, so no side would have another. --likeness "
+                f"{(1 + given.likeness) / 2:g} tells scenes apart that are less alike; or leave --scenes out"
+            )
     frames = {key: sum(counts[name].frames for name in names) for key, names in groups.items()}
     held_out = choose(frames, given.val, given.seed)
     sides: dict[str, list[str]] = {side: [] for side in common.SPLITS}

@@ -153,7 +153,7 @@ def scene(seed: int) -> np.ndarray:
     return 20 + 200 * (smooth - smooth.min()) / (smooth.max() - smooth.min())
 
 
-def test_recordings_of_one_scene_stay_together(tmp_path: Path) -> None:
+def test_recordings_of_one_scene_stay_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``b`` shows scene 1 and then 2, so that a, b and c are one; frames differ by noise."""
     shown = {"a": [1, 1], "b": [1, 2], "c": [2, 2], "d": [3, 3], "e": [4, 4], "f": [3, 5]}
     rng = np.random.default_rng(0)
@@ -176,6 +176,8 @@ def test_recordings_of_one_scene_stay_together(tmp_path: Path) -> None:
         assert found["a"] == found["b"] == found["c"] and found["d"] == found["f"]
     for more in ([], ["--scenes", "--likeness", "0.9999"]):  # a likeness that no pair reaches
         assert {found["a"] == found["b"] for found in (sides(seed, *more) for seed in range(6))} == {True, False}
+    assert run(tmp_path / "set", tmp_path / "one.json", "--scenes", "--likeness", "-1", fmt="video_csv") == 1
+    assert "all 6 recordings show one scene" in capsys.readouterr().err and not (tmp_path / "one.json").exists()
 
 
 def test_groups_of_names_and_of_scenes_are_joined() -> None:
