@@ -111,9 +111,13 @@ def with_sources(arguments: Sequence[str]) -> list[str]:
     from tdcnet.stages.overrides import in_quotes
 
     before = ["", *arguments]
-    paths = [each for each, last in zip(arguments, before, strict=False) if is_source(each) and last not in WITH_VALUE]
-    options = [each for each in arguments if each not in paths]
-    options = [f"stage.{each}" if each.partition("=")[0] in SHORT else each for each in options]
+    paths: list[str] = []
+    options: list[str] = []
+    for each, last in zip(arguments, before, strict=False):
+        if is_source(each) and last not in WITH_VALUE:
+            paths.append(each)
+        else:
+            options.append(f"stage.{each}" if each.partition("=")[0] in SHORT else each)
     return [*options, f"source=[{','.join(map(in_quotes, paths))}]"] if paths else options
 
 

@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -19,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tdcnet.files import write_atomically
+from tdcnet.files import Closing, write_atomically
 from tdcnet.results import to_numpy
 from tdcnet.shown import printable
 
@@ -142,7 +141,7 @@ def write_png(path: str | os.PathLike[str], image: Any) -> Path:
     return write_atomically(path, data.tobytes())
 
 
-class VideoWriter:
+class VideoWriter(Closing):
     """Writes frames to an mp4 file (MPEG-4 part 2, the one codec for it that OpenCV's own wheels bring).
 
     A context manager. The video is written as ``NAME.partial.mp4`` and gets its name when the block ends without an
@@ -209,14 +208,6 @@ class VideoWriter:
                 "installed from its wheel (opencv-python-headless) may lack FFmpeg"
             )
         return writer
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close(complete=kind is None)
 
 
 def precision_recall_figure(recall: Any, precision: Any, title: str = "") -> Figure:

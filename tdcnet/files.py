@@ -19,7 +19,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from types import TracebackType
+from typing import Any, BinaryIO, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -331,3 +332,19 @@ def below(root: Path, name: str, where: object) -> Path:
     if longest > LONGEST_NAME or len(inside) > 3000:
         raise DataError(f"{where}: names {shown(name)}, which no file can be called. Correct or delete it")
     return root / inside
+
+
+class Closing:
+    """What writes while its block lasts; where that ends in an exception, its files are partial by name."""
+
+    def close(self, complete: bool = True) -> None:
+        """Finishes the files."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(complete=kind is None)

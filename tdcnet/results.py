@@ -10,13 +10,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.files import replacing, write_atomically
+from tdcnet.files import Closing, replacing, write_atomically
 from tdcnet.shown import CsvWriter
 
 CSV_COLUMNS = ("frame", "x1", "y1", "x2", "y2", "score", "label", "time", "video")
@@ -204,7 +203,7 @@ def csv_rows(
         yield [frame_index, *corners, f"{score:.6f}", name, "" if seconds is None else f"{seconds:.6f}", video]
 
 
-class DetectionWriter:
+class DetectionWriter(Closing):
     """Writes the detections of one recording while they are made, as ``NAME.csv`` and ``NAME.json``.
 
     The CSV file (:data:`CSV_COLUMNS`) grows row by row as ``NAME.partial.csv`` and is on disk after each frame,
@@ -289,14 +288,6 @@ class DetectionWriter:
                 file.write(b"]")
             classes = json.dumps(_coco_categories(self.classes), ensure_ascii=False)
             file.write(f', "categories": {classes}}}\n'.encode(errors="replace"))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close(complete=kind is None)
 
 
 class _Parts:

@@ -22,7 +22,7 @@ from tdcnet.data.intensity import data_range
 from tdcnet.data.sampling import Draw
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.transforms import Image, Matrix, clip_boxes, letterbox_matrix, transform_boxes, warp_clip
-from tdcnet.data.views import Register, pad_grey, register_clip, to_unit, view
+from tdcnet.data.views import Register, check_range, pad_grey, register_clip, to_unit, view
 
 if TYPE_CHECKING:
     from tdcnet.data.homographies import HomographyStore
@@ -107,10 +107,7 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             raise ValueError(f"size is {tuple(size)} but augment makes samples of {augment.size}; give both the same")
         if on_bad_frame not in ("error", "skip"):
             raise ValueError(f"on_bad_frame is {on_bad_frame!r}; allowed are 'error' and 'skip'")
-        if intensity_range is not None:
-            low, high = intensity_range
-            if not -1e9 < low < high < 1e9:
-                raise ValueError(f"intensity_range is {low}, {high}; the second value must be the larger one")
+        check_range(intensity_range)
         self.sequences = [thin(sequence, image_step, image_offset) for sequence in sequences]
         self.size = int(size[0]), int(size[1])
         self.num_frames, self.stride = num_frames, stride

@@ -35,6 +35,7 @@ from tdcnet.data.notices import tell_scale, tell_times, usual_rate
 from tdcnet.data.safe_names import named_safely
 from tdcnet.data.sampling import Balance, EpochSampler
 from tdcnet.data.sequence import FrameSource, Sequence
+from tdcnet.data.views import check_range
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
@@ -155,8 +156,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.align, self.align_model, self.decode = align, align_model, decode
         self.homography_dir = None if homography_dir is None else Path(homography_dir)
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
-        if intensity_range is not None and len(intensity_range) != 2:
-            raise ValueError(f"intensity_range is {list(intensity_range)}; expected two values, such as [20000,30000]")
+        check_range(intensity_range)
         self.intensity_range = None if intensity_range is None else (intensity_range[0], intensity_range[1])
         self.classes, self.on_bad_frame = tuple(classes), on_bad_frame
         self.names = None if names is None else NamePattern(names)

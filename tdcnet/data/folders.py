@@ -118,10 +118,11 @@ def sources(path: Path, cache_dir: Path | None = None) -> list[Sequence]:
         if not images:
             folders = sorted({file.parent for file in walk(path)}, key=lambda each: names.natural_key(str(each)))
             images = [image for folder in folders for image in list_images(folder)]
-    if not images and path.is_dir():
-        videos = sorted(each for each in path.iterdir() if each.suffix.lower() in VIDEO_SUFFIXES and each.is_file())
-        if videos:
-            return [unlabelled(safe_name(each.stem), open_source(each, cache_dir)) for each in videos]
+        videos = [file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
+        if videos and not images:
+            videos.sort(key=lambda each: names.natural_key(each.name))
+            each_own = safe_names(video.stem for video in videos)
+            return [unlabelled(name, open_source(v, cache_dir)) for name, v in zip(each_own, videos, strict=True)]
     if not images:
         return [unlabelled(safe_name(path.stem or path.resolve().stem), open_source(path, cache_dir))]
     if all(image.suffix.lower() in STACKS and holds_several(image) for image in images):

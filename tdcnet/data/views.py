@@ -15,6 +15,21 @@ Register = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float32]]
 Range = tuple[float, float]
 
 
+def check_range(intensity_range: Sequence[float] | None) -> None:
+    """Sees to it that the values that become 0 and 1 are two, the second the larger one; None is none.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    if intensity_range is None:
+        return
+    if len(intensity_range) != 2:
+        raise ValueError(f"intensity_range is {list(intensity_range)}; expected two values, such as [20000,30000]")
+    low, high = intensity_range
+    if not -1e9 < low < high < 1e9:
+        raise ValueError(f"intensity_range is {low}, {high}; the second value must be the larger one")
+
+
 def register_clip(images: Sequence[Image], register: Register) -> NDArray[np.float32]:
     """Homographies [T, 3, 3] of each frame onto the newest, the last one; an array that comes twice is registered once.
 

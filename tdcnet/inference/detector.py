@@ -46,6 +46,8 @@ class Detector:
         stride: frames from one frame of a clip to the next, as in its training.
         threshold: least score of a detection, if no other is given.
         device: where the network works.
+        nms_iou: of two boxes of one class that overlap more than this the weaker is dropped.
+        max_detections: the best of a frame that are kept.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Detector:
         self.stride = record.stride or 1
         self.threshold = USUAL_THRESHOLD if record.threshold is None else record.threshold
         self.device = torch.device("cpu")
+        self.nms_iou, self.max_detections = 0.5, 100
 
     def __repr__(self) -> str:
         h, w = self.size
@@ -164,7 +167,7 @@ class Detector:
         frames = as_float(frames.to(self.device))[:, None].expand(-1, channels, -1, -1, -1)
         aligned = frames if same else as_float(aligned.to(self.device))[:, None].expand_as(frames)
         raw = self.network(aligned, frames)
-        found = postprocess(raw, threshold, stride=stride_of(frames, raw))
+        found = postprocess(raw, threshold, self.nms_iou, self.max_detections, stride=stride_of(frames, raw))
         return [{key: value.cpu() for key, value in each.items()} for each in found]
 
 

@@ -29,7 +29,14 @@ class Layout:
     gather: Callable[[Sequence[Detections]], Detections]
 
 
-def layout_of(frame: tuple[int, int], size: tuple[int, int], tile: Tiling = "auto", scale: float = 1.0) -> Layout:
+def layout_of(
+    frame: tuple[int, int],
+    size: tuple[int, int],
+    tile: Tiling = "auto",
+    scale: float = 1.0,
+    nms_iou: float = 0.5,
+    max_detections: int = 100,
+) -> Layout:
     """How frames are shown to a network.
 
     Args:
@@ -38,6 +45,7 @@ def layout_of(frame: tuple[int, int], size: tuple[int, int], tile: Tiling = "aut
         tile: ``"auto"`` fits frames into the input that are of about ``scale`` there, and shows others at that scale,
             in overlapping tiles if need be; True does so with all, False with none.
         scale: px of the input for a px of a frame.
+        nms_iou, max_detections: of what tiles give, as :func:`~tdcnet.inference.tiles.merge` takes them.
     """
     h, w = frame
     scaled = max(1, round(h * scale)), max(1, round(w * scale))
@@ -52,7 +60,7 @@ def layout_of(frame: tuple[int, int], size: tuple[int, int], tile: Tiling = "aut
     resize = np.diag([*factor, 1.0])
 
     def gather(found: Sequence[Detections]) -> Detections:
-        whole = merge(found, tiles)
+        whole = merge(found, tiles, nms_iou, max_detections)
         boxes = whole["boxes"] / whole["boxes"].new_tensor([*factor, *factor])
         limit = boxes.new_tensor([w, h, w, h])
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2

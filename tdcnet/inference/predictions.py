@@ -18,7 +18,7 @@ from torch import Tensor
 from tdcnet.data.alignment import Aligner, Model
 from tdcnet.data.errors import DataError, Policy, Problems
 from tdcnet.data.transforms import Image, Matrix
-from tdcnet.data.views import Range, pad_grey, register_clip, to_unit, view
+from tdcnet.data.views import Range, check_range, pad_grey, register_clip, to_unit, view
 from tdcnet.finite import number
 from tdcnet.inference.clips import Clip, clips_of
 from tdcnet.inference.found import Found
@@ -64,9 +64,7 @@ class Options:
             raise ValueError(f"tile is {self.tile!r}; expected True, False or 'auto'")
         if self.align not in (True, False, *get_args(Model)):
             raise ValueError(f"align is {self.align!r}; expected True, False or one of {', '.join(get_args(Model))}")
-        low, high = self.intensity_range or (0, 1)
-        if not -1e9 < low < high < 1e9:
-            raise ValueError(f"intensity_range is {low}, {high}; the second value must be the larger one")
+        check_range(self.intensity_range)
         Problems(self.on_bad_frame)
 
     def register(self, num_frames: int, span: int) -> StreamAligner | None:
@@ -115,40 +113,33 @@ class Prediction(Iterator[tuple[Image, Found]]):
         waiting: list[tuple[Clip, list[tuple[Tensor, Tensor]]]] = []
 
         def flush() -> Iterator[tuple[Image, Found]]:
-            assert layout is not None
+            if layout is None:
+                return
             detections = self._detect([each for _, views in waiting for each in views])
             for at, (clip, views) in enumerate(waiting):
                 found = layout.gather(detections[at * len(views) : (at + 1) * len(views)])
                 yield recording.given.pop(clip.newest, clip.images[-1]), self._told(found, clip)
             waiting.clear()
 
-        clips = clips_of(images, recording.reach)
-        while True:
-            try:
-                clip = next(clips, None)
-            except DataError:
-                if waiting:
-                    yield from flush()  # what came before the bad frame is whole
-                raise
-            if clip is None:
-                break
-            newest = clip.images[-1]
-            if layout is None:
-                layout = self._layout((newest.shape[0], newest.shape[1]))
-            moved = None if register is None else register_clip(clip.images, register)
-            waiting.append((clip, [self._view(clip.images, matrix, moved) for matrix in layout.matrices]))
-            if recording.live or len(waiting) * len(layout.matrices) >= AT_ONCE:
-                yield from flush()
-        if waiting:
-            yield from flush()
+        try:
+            for clip in clips_of(images, recording.reach):
+                newest = clip.images[-1]
+                if layout is None:
+                    layout = self._layout((newest.shape[0], newest.shape[1]))
+                moved = None if register is None else register_clip(clip.images, register)
+                waiting.append((clip, [self._view(clip.images, matrix, moved) for matrix in layout.matrices]))
+                if recording.live or len(waiting) * len(layout.matrices) >= AT_ONCE:
+                    yield from flush()
+        except DataError:
+            yield from flush()  # what came before the bad frame is whole
+            raise
+        yield from flush()
 
     def _layout(self, frame: tuple[int, int]) -> Layout:
-        layout, fitted = (
-            layout_of(frame, self.detector.size, self.options.tile, self._scale),
-            self.options.tile is False,
-        )
-        shrunk = min(self.detector.size[0] / frame[0], self.detector.size[1] / frame[1])
-        if fitted and shrunk < SHRUNK:
+        size, options = self.detector.size, self.options
+        layout = layout_of(frame, size, options.tile, self._scale, self.detector.nms_iou, self.detector.max_detections)
+        shrunk = min(size[0] / frame[0], size[1] / frame[1])
+        if options.tile is False and shrunk < SHRUNK:
             log.warning(
                 "%s: frames of %dx%d px are shrunk to %.2f of their size, and small targets may be lost; "
                 "tile=auto keeps them, in more time",
@@ -157,7 +148,7 @@ class Prediction(Iterator[tuple[Image, Found]]):
         if len(layout.matrices) > 1:
             log.info(
                 "%s: frames of %dx%d px are looked at in %d tiles of %dx%d px; tile=false or a smaller scale is faster",
-                *(self.name, frame[1], frame[0], len(layout.matrices), self.detector.size[1], self.detector.size[0]),
+                *(self.name, frame[1], frame[0], len(layout.matrices), size[1], size[0]),
             )
         return layout
 

@@ -6,14 +6,14 @@ import logging
 import math
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.drawing import VideoWriter, contact_sheet, draw_boxes, write_png
+from tdcnet.files import Closing
 from tdcnet.inference.found import Found
 from tdcnet.inference.predictions import Prediction
 from tdcnet.results import DetectionWriter
@@ -32,7 +32,7 @@ class _Shown(NamedTuple):
     found: Found
 
 
-class PredictionWriter:
+class PredictionWriter(Closing):
     """Writes ``NAME.csv``, ``NAME.json`` (COCO), ``NAME.mp4`` and ``NAME.png`` of a recording while the frames come.
 
     A context manager. Where its block ends in an exception, what there is is called ``NAME.partial.csv`` and so on.
@@ -112,14 +112,6 @@ class PredictionWriter:
             self.files.append(write_png(self._named("png" if complete else "partial.png"), self._sheet()))
         if not complete:
             log.warning("stopped before the end: frames up to there are in %s", ", ".join(map(str, self.files)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close(complete=kind is None)
 
     def _named(self, ending: str) -> Path:
         return self._base.with_name(f"{self._base.name}.{ending}")

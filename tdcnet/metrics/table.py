@@ -52,15 +52,11 @@ def class_table(classes: Sequence[str], rows: Sequence[Mapping[str, float]]) -> 
     """A table of :func:`tdcnet.metrics.by_class.by_class`, a row for each class."""
     table = Table(title=Text("by class, each against the rest", "italic"))
     table.add_column("class")
-    for key in rows[0]:
-        kind = _PERCENT if key.startswith("Pd@") else _SHOWN.get(key, ("number", ""))[0]
+    kinds = {key: _kind_and_meaning(key, {})[0] for key in rows[0]}
+    for key, kind in kinds.items():
         table.add_column(f"{key} [1e-6]" if kind == "millionths" else key, justify="right")
     for name, row in zip(classes, rows, strict=True):
-        kinds = [_PERCENT if key.startswith("Pd@") else _SHOWN.get(key, ("number", ""))[0] for key in row]
-        table.add_row(
-            Text(printable(name)),
-            *(_shown(float(value), kind) for value, kind in zip(row.values(), kinds, strict=True)),
-        )
+        table.add_row(Text(printable(name)), *(_shown(float(row[key]), kind) for key, kind in kinds.items()))
     return table
 
 

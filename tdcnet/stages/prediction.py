@@ -89,10 +89,14 @@ def _sources(given: Any) -> list[str]:
 
 def _detector(cfg: DictConfig, parts: dict[str, Any]) -> Detector:
     """The configured network as it is used, on the configured device."""
-    network = parts["module"].model
+    module = parts["module"]
+    network = module.model
     if not cfg.get("backend"):
         network = reparameterize(network)
-    detector = Detector(network.eval(), Record.of(parts["module"].checkpoint_info, "this run"), str(cfg.name))
+    detector = Detector(network.eval(), Record.of(module.checkpoint_info, "this run"), str(cfg.name))
+    detector.nms_iou, detector.max_detections = module.nms_iou, module.max_detections
+    if str(cfg.trainer.get("precision", "32-true")) not in ("32-true", "32"):
+        log.warning("trainer.precision=%s is not used: stage=predict computes in float32", cfg.trainer.precision)
     accelerator = str(cfg.trainer.get("accelerator", "auto"))
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ValueError(f"trainer.accelerator={accelerator}: PyTorch sees no GPU here; give trainer=cpu")
@@ -134,5 +138,8 @@ def _write(cfg: DictConfig, prediction: Prediction, name: str, bar: Progress) ->
         + ", ".join(f"[bold]{path}[/]" for path in writer.files)
     )
     if prediction.missing:
-        log.warning("%s: %d frames could not be read", printable(prediction.name), len(prediction.missing))
+        told = Path(cfg.paths.output_dir) / "bad_frames.txt"
+        with told.open("a", encoding="utf-8") as file:
+            file.writelines(f"{printable(message)}\n" for message in prediction.missing)
+        log.warning("%s: %d frames could not be read: see %s", prediction.name, len(prediction.missing), told)
     return writer.files

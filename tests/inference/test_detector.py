@@ -284,6 +284,8 @@ def test_bad_arrays_are_told(detector, frames, said):
         ({"stride": 0}, "stride is 0; expected a number from 1"),
         ({"threshold": "a"}, "threshold is a; expected a number"),
         ({"threshold": True}, "threshold is True; expected a number"),
+        ({"intensity_range": (5,)}, r"intensity_range is \[5\]; expected two values"),
+        ({"intensity_range": (5, 5)}, "intensity_range is 5, 5; the second value must be the larger one"),
         ({"align": "x"}, "align is 'x'; expected True, False or one of none, translation"),
         ({"tile": "no"}, "tile is 'no'; expected True, False or 'auto'"),
     ],
@@ -291,6 +293,13 @@ def test_bad_arrays_are_told(detector, frames, said):
 def test_bad_options_are_told(detector, options, said):
     with pytest.raises(ValueError, match=said):
         detector.predict(scene((64, 96), 2), **options)  # at once, not with the first frame
+
+
+def test_the_best_of_a_frame_are_kept_whole_or_in_tiles(network):
+    detector = Detector(network, RECORD)
+    detector.max_detections = 3
+    for size in ((64, 96), (64, 192)):
+        assert [len(found) for _, found in detector.predict(scene(size, 3), 0.1, align=False)] == [3] * 3
 
 
 def test_nothing_gives_nothing(detector, tmp_path):

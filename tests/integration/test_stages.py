@@ -169,6 +169,19 @@ def test_predict_goes_through_every_source(trained, run, clips, tmp_path, caplog
         run(*given)
 
 
+def test_predict_heeds_options_of_the_module_and_notes_bad_frames(trained, run, clips, tmp_path, caplog):
+    _, parts = trained
+    folder = shutil.copytree(clips / "images" / "4", tmp_path / "clip")
+    sorted(folder.iterdir())[3].write_bytes(b"no picture")
+    given = ["stage.threshold=0.01", "module.max_detections=2", "dataset.on_bad_frame=skip", "dataset.num_frames=5"]
+    given += ["trainer.precision=bf16-mixed", "stage.video=false", "stage.sheet=0"]
+    _, predicted = run("stage=predict", f"ckpt_path={parts['ckpt_path']}", f"source={folder}", *given)
+    coco = json.loads(predicted["files"][1].read_text())
+    assert len(coco["annotations"]) == 2 * len(coco["images"]) > 0
+    assert len((tmp_path / "run" / "bad_frames.txt").read_text().splitlines()) == 1
+    assert "1 frames could not be read: see" in caplog.text and "precision=bf16-mixed is not used" in caplog.text
+
+
 def test_a_checkpoint_tells_the_score_for_its_use(trained, run, clips, tmp_path):
     _, parts = trained
     module = parts["module"]
