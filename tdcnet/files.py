@@ -21,13 +21,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, Self
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError
 from tdcnet.limits import FACTOR, MOST_ARRAYS, MOST_JSON, MOST_TEXT, MOST_YAML, bound
-from tdcnet.plain_data import parse_json, parse_yaml
+from tdcnet.plain_data import parse_json, parse_xml, parse_yaml
 from tdcnet.shown import shown
 
 StrPath = str | os.PathLike[str]
@@ -122,6 +123,16 @@ def read_yaml(path: StrPath) -> Any:
         DataError: if it cannot be read, is not YAML, or is not such data.
     """
     return parse_yaml(read_text(path, MOST_YAML), path)
+
+
+def read_xml(path: StrPath) -> ElementTree.Element:
+    """The root element of an XML file in UTF-8, without a document type.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        DataError: if it cannot be read, or is not such XML.
+    """
+    return parse_xml(read_text(path), path)
 
 
 def read_arrays(path: StrPath, names: Iterable[str], of: str = "") -> dict[str, NDArray[Any]]:

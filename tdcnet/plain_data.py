@@ -1,4 +1,4 @@
-"""JSON and YAML as plain data: every key once, numbers that are some, not nested without end."""
+"""JSON, YAML and XML as plain data: every key once, numbers that are some, not nested without end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import re
 from typing import Any, NoReturn
+from xml.etree import ElementTree
 
 import numpy as np
 import yaml
@@ -152,3 +153,44 @@ def are_whole(values: object, count: int, low: int, high: int) -> bool:
 def is_number(value: object) -> bool:
     """Whether a value is a finite number; truth values are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+
+
+class _Tree(ElementTree.TreeBuilder):
+    """Elements alone: a document type, which could define entities, is refused; depth is bounded."""
+
+    def __init__(self, where: object) -> None:
+        super().__init__()
+        self.where, self.depth = where, 0
+
+    def doctype(self, name: str, public: str | None, system: str | None) -> None:
+        """Of a document with a declaration of its type."""
+        raise DataError(f"{self.where}: declares a document type, <!DOCTYPE {shown(name)}; delete the declaration")
+
+    def start(self, tag: str, attrs: dict[str, str]) -> ElementTree.Element:
+        """Of each element."""
+        self.depth += 1
+        if self.depth > bound(MOST_DEPTH):
+            raise DataError(f"{self.where}: is nested more than {bound(MOST_DEPTH)} levels deep; expected are labels")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str) -> ElementTree.Element:
+        """Of each element."""
+        self.depth -= 1
+        return super().end(tag)
+
+
+def parse_xml(text: str, where: object) -> ElementTree.Element:
+    """The root element of XML text; ``where`` it stands is for messages.
+
+    Raises:
+        DataError: if it is not XML, declares a document type, or is nested too deeply.
+    """
+    parser = ElementTree.XMLParser(target=_Tree(where))
+    try:
+        parser.feed(text)
+        found: ElementTree.Element = parser.close()
+    except (ElementTree.ParseError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{where}: is not XML that can be used ({error}). Write the file again") from error
+    return found

@@ -237,3 +237,75 @@ def drone_ir(root: Path) -> None:
                 rows[field][i, 0] = np.array([[2.0, 3.0, 4.0, 3.5]]) if field in name else np.zeros((0, 0))
         with mock.patch.object(reader, "load_label_data", return_value=rows):
             reader.label_rows(root / f"videos/{name}_LABELS.mat", root / "cache")
+
+
+def voc(root: Path) -> None:
+    """A file of labels per image, one image without, and lists of both sides."""
+    for side, first in (("train", 0), ("val", 4)):
+        for i in range(first, first + 4):
+            image(root / f"JPEGImages/{side[0]}_{i}.png", i)
+            shape = (
+                "<object><name>drone</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>5</xmax><ymax>6.5</ymax></bndbox>"
+            )
+            if i % 4:
+                text(
+                    root / f"Annotations/{side[0]}_{i}.xml",
+                    f"<annotation><filename>{side[0]}_{i}.png</filename><size><width>32</width><height>24</height></size>"
+                    f"{shape}</object></annotation>",
+                )
+        text(root / f"ImageSets/Main/{side}.txt", "".join(f"{side[0]}_{i}\n" for i in range(first, first + 4)))
+
+
+def cvat(root: Path) -> None:
+    """A task of images, one of tracks on images, and one of tracks on a video."""
+    labels = "<meta><task><labels><label><name>drone</name></label></labels></task></meta>"
+    for i in range(3):
+        image(root / f"a/images/{i}.png", i)
+        image(root / f"b/images/frame_{i:06d}.png", i)
+    listed = "".join(
+        f'<image id="{i}" name="{i}.png" width="32" height="24">'
+        '<box label="drone" xtl="1" ytl="2" xbr="5" ybr="6.5" rotation="10"/>'
+        '<polygon label="drone" points="1,1;5,1;5,6"/></image>'
+        for i in range(3)
+    )
+    text(root / "a/annotations.xml", f"<annotations>{labels}{listed}</annotations>")
+    track = (
+        '<track id="0" label="drone"><box frame="0" outside="0" xtl="1" ytl="2" xbr="5" ybr="6.5"/>'
+        '<box frame="2" outside="1" xtl="3" ytl="2" xbr="7" ybr="6.5"/></track>'
+    )
+    text(root / "b/annotations.xml", f"<annotations>{labels}{track}</annotations>")
+    text(root / "c/annotations.xml", f"<annotations>{labels}{track}</annotations>")
+    video(root / "c/film.mkv")
+    text(root / "split.json", {"train": ["a", "c"], "val": ["b"]})
+
+
+def mot(root: Path) -> None:
+    """A recording a side, one with names of classes."""
+    for side, name in (("train", "a"), ("val", "b")):
+        for i in range(1, 4):
+            image(root / f"{side}/{name}/img1/{i:06d}.png", i)
+        text(root / f"{side}/{name}/gt/gt.txt", "1,1,2,3,4,5.5,1,1,1\n2,1,3,3,4,5,1,2,0.5\n3,1,3,3,4,5,0,1,1\n")
+    text(root / "train/a/gt/labels.txt", "drone\nbird\n")
+
+
+def label_studio(root: Path) -> None:
+    """Images that an upload names, and a video."""
+    tasks: list[dict[str, Any]] = []
+    for i in range(4):
+        image(root / f"images/{'ab'[i // 2]}_{i}.png", i)
+        value = {"x": 10, "y": 25.0, "width": 20, "height": 25, "rotation": 0, "rectanglelabels": ["drone"]}
+        result = {"type": "rectanglelabels", "original_width": WIDTH, "original_height": HEIGHT, "value": value}
+        tasks.append(
+            {
+                "id": i,
+                "data": {"image": f"/data/upload/1/0a1b2c3d-{'ab'[i // 2]}_{i}.png"},
+                "annotations": [{"result": [result]}],
+            }
+        )
+    video(root / "film.mkv")
+    box = {"x": 10, "y": 25, "width": 20, "height": 25, "rotation": 0, "enabled": True}
+    sequence = [{**box, "frame": 1}, {**box, "x": 20, "frame": 3, "enabled": False}]
+    result = {"type": "videorectangle", "value": {"sequence": sequence, "labels": ["bird"]}}
+    tasks.append({"id": 9, "data": {"video": "s3://bucket/film.mkv"}, "annotations": [{"result": [result]}]})
+    text(root / "project.json", tasks)
+    text(root / "split.json", {"train": ["a", "film"], "val": ["b"]})

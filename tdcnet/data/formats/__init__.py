@@ -17,16 +17,20 @@ from tdcnet.data.formats.foreign import of_name
 FORMATS = (
     "anti_uav",
     "coco",
+    "cvat",
     "daub",
     "drone_ir",
     "irdst",
     "irstd_uav",
     "itsdt",
+    "label_studio",
+    "mot",
     "nudt_mirsdt",
     "satvideo_irsdt",
     "single_frame",
     "tsirmt",
     "video_csv",
+    "voc",
     "yolo",
 )
 """Names of the readers."""

@@ -1,4 +1,4 @@
-"""Layouts that people have and that are not read here: what they are, and how to convert them."""
+"""Layouts under other names than here, and such as are not read here: what they are, and what to do."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from pathlib import Path
 _TO_COCO = "export or convert it as COCO JSON (--format coco, dataset=coco) or YOLO (--format yolo, dataset=yolo)"
 
 FOREIGN = {
-    "voc": f"Pascal VOC XML is not read; {_TO_COCO}, for instance with FiftyOne, Roboflow or Datumaro (-if voc)",
-    "cvat": f"CVAT XML is not read; {_TO_COCO}: CVAT itself exports 'COCO 1.0' and 'Ultralytics YOLO'",
-    "mot": (
-        "MOT's gt.txt is not read; write its lines as a table labels.csv with the header video,frame,x,y,w,h,label "
-        "and frames from 0 (MOT counts from 1), to be read with --format video_csv, dataset=video_csv"
-    ),
-    "label_studio": f"Label Studio's JSON is not read; {_TO_COCO}: Label Studio itself exports both",
+    "voc": "Pascal VOC is read with --format voc, dataset=voc",
+    "cvat": "CVAT XML is read with --format cvat, dataset=cvat",
+    "mot": "MOT's gt.txt is read with --format mot, dataset=mot",
+    "label_studio": "Label Studio's JSON is read with --format label_studio, dataset=label_studio",
     "labelme": f"labelme's JSON is not read; {_TO_COCO}, for instance with labelme2coco or labelme2yolo",
     "via": f"the JSON of VGG Image Annotator is not read; {_TO_COCO}: it exports COCO itself",
     "darklabel": "DarkLabel's text is not read; save it as a table labels.csv (video,frame,x,y,w,h,label; video_csv)",

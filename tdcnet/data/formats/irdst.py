@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError, Problems
-from tdcnet.data.formats import common, irdst_forms
+from tdcnet.data.formats import common, irdst_forms, uestc
 from tdcnet.data.formats.irdst_forms import Loaded
 from tdcnet.data.sequence import Sequence
 
@@ -93,23 +93,22 @@ def find_form(root: Path, split: str, part: str) -> Form:
     if any((root / name).is_file() for name in irdst_forms.LISTS["dtum"][split]):
         return "dtum"
     # A list for "val" is called test.txt in one form only; where both are there, the one with boxes says more.
-    if any((root / name).is_file() and not irdst_forms.is_frame_list(root / name) for name in _uestc_lists(split)):
+    if any(
+        (root / name).is_file() and not irdst_forms.is_frame_list(root / name)
+        for name in uestc.text_names("IRDST", split)
+    ):
         return "uestc"
     if any((root / name).is_file() for name in irdst_forms.LISTS["rdian"][split]):
         return "rdian"
     places = [f"IRDST_{part}/boxes", "boxes", *irdst_forms.LISTS["dtum"][split], *irdst_forms.LISTS["rdian"][split]]
-    names = dict.fromkeys([*places, *_uestc_lists(split)])
+    names = dict.fromkeys([*places, *uestc.text_names("IRDST", split)])
     path = common.find(root, names, f"list or boxes of the IRDST {split!r} split")
     raise DataError(f"{path}: is no regular file, or no folder where one is expected. Copy it again")
 
 
-def _uestc_lists(split: str) -> list[str]:
-    return [f"{split}.txt", f"coco_{split}_IRDST.txt"]
-
-
 def _load_uestc(root: Path, split: str, problems: Problems) -> Loaded:
     images = common.find(root, ["images"], "folder of IRDST frames")
-    list_file = common.find(root, _uestc_lists(split), f"list of the IRDST {split!r} split")
+    list_file = common.find(root, uestc.text_names("IRDST", split), f"list of the IRDST {split!r} split")
     listed = common.read_list(list_file, len(CLASSES), problems)
     recordings = [common.load_recording(images, name, frames, list_file, problems) for name, frames in listed.items()]
     return Loaded([recording for recording in recordings if recording is not None], list_file, in_order=True)

@@ -56,8 +56,8 @@ def name_recordings(own: Iterable[Key], other: Iterable[Key], split: str) -> dic
     times: Counter[str] = Counter()
     for folder, prefix in sorted(own | other):
         parts = [part for part in PurePosixPath(folder).parts if part not in ("/", "..")]
-        if "images" in parts:
-            last = len(parts) - 1 - parts[::-1].index("images")
+        if within := [at for at, part in enumerate(parts) if part in ("images", "JPEGImages")]:
+            last = within[-1]
             parts = parts[last + 1 :] or parts[:last]
         word = recording_word(prefix)
         if word and (prefixes[folder] > 1 or not parts):

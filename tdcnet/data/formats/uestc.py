@@ -22,8 +22,11 @@ from tdcnet.shown import shown
 Listed = dict[str, dict[int, ListedFrame]]
 """Folder below ``images`` (``"1"``, ``"train/data5"``) -> frame number -> frame."""
 
-JSON_NAMES = {"train": ("train2017",), "val": ("test2017", "val2017")}
-"""What circulates as ``test`` is the list that the networks validate on."""
+JSON_NAMES = {"train": ("train2017",), "val": ("val2017", "test2017")}
+"""What circulates as ``test`` is the list that the networks validate on, where there is no other."""
+
+VARIANTS = ("", "-R", "-H")
+"""Behind the name of a set in those of its lists: MoPKL's DAUB-R and IRDST-H."""
 
 
 def read_set(root: Path, split: str, name: str, classes: tuple[str, ...], problems: Problems) -> list[Sequence]:
@@ -76,7 +79,12 @@ def list_names(name: str, split: str) -> list[str]:
     """Where the labels of a split may lie below the root; the text list before the JSON."""
     stems = [f"instances_{year}" for year in JSON_NAMES[split]]
     files = [f"{prefix}{stem}.json" for stem in stems for prefix in ("", f"{name}_", "annotations/")]
-    return [f"{split}.txt", f"coco_{split}_{name}.txt", *files]
+    return [*text_names(name, split), *files]
+
+
+def text_names(name: str, split: str) -> list[str]:
+    """Names of the text list of a split."""
+    return [f"{split}.txt", *(f"coco_{split}_{name}{variant}.txt" for variant in VARIANTS)]
 
 
 def read_list(path: Path, num_classes: int, problems: Problems) -> Listed:

@@ -47,9 +47,9 @@ CORNERS, SIDES = ("x1", "y1", "x2", "y2"), ("x", "y", "w", "h")
 
 @dataclass
 class Row:
-    """One row of the table: line, frame, ``x1, y1, x2, y2`` in px (None if blank), label as written, side if told."""
+    """One row: where it stands, frame, ``x1, y1, x2, y2`` in px (None if blank), label as written, side if told."""
 
-    line: int
+    where: str
     frame: int
     box: list[float] | None
     label: str
@@ -113,9 +113,8 @@ def read(
         )
     sources = _sources(root)
     for name in table.videos.keys() - sources.keys() - {name for side in sides.values() for name in side}:
-        line = table.videos[name][0].line
-        problems.report(f"{table.path}:{line}", f"there is no video {name!r}", "Copy it or delete its rows")
-    sequences = _sequences(sides[split], sources, table, classes, problems, cache_dir)
+        problems.report(table.videos[name][0].where, f"there is no video {name!r}", "Copy it or delete its rows")
+    sequences = sequences_of(sides[split], sources, table, classes, problems, cache_dir)
     return common.finish(sequences, split, told_by, problems, CLASSES)
 
 
@@ -132,7 +131,7 @@ def read_all(
     table = read_table(root / labels, problems)
     sources = _sources(root)
     names = sorted(sources.keys() | table.videos.keys())
-    sequences = _sequences(names, sources, table, classes, problems, cache_dir)
+    sequences = sequences_of(names, sources, table, classes, problems, cache_dir)
     return common.finish(sequences, None, table.path, problems, CLASSES)
 
 
@@ -170,7 +169,9 @@ def read_table(path: Path, problems: Problems) -> Table:
                 )
             table.has_split = "split" in names
             for fields in reader:
-                parsed = _parse({k: v.strip() for k, v in fields.items() if k}, columns, reader.line_num, names)
+                parsed = _parse(
+                    {k: v.strip() for k, v in fields.items() if k}, columns, f"{path}:{reader.line_num}", names
+                )
                 if isinstance(parsed, str) or None in fields:
                     fault = parsed if isinstance(parsed, str) else "has more fields than the header"
                     problems.report(f"{path}:{reader.line_num}", fault, "Correct or delete the row")
@@ -181,7 +182,7 @@ def read_table(path: Path, problems: Problems) -> Table:
     return table
 
 
-def _parse(fields: dict[str, str], columns: tuple[str, ...], line: int, names: set[str]) -> tuple[str, Row] | str:
+def _parse(fields: dict[str, str], columns: tuple[str, ...], where: str, names: set[str]) -> tuple[str, Row] | str:
     video = _stem(fields["video"])
     if not video or Path(video).name != video or not common.can_be_a_path(video):
         return f"video {shown(fields['video'])} is not the name of a video or folder"
@@ -192,7 +193,7 @@ def _parse(fields: dict[str, str], columns: tuple[str, ...], line: int, names: s
     if "split" in names and split not in common.SPLITS:
         return f"split is {shown(split)}; allowed are 'train' and 'val'"
     given = [fields[name] for name in columns]
-    row = Row(line, frame, None, label, split)
+    row = Row(where, frame, None, label, split)
     if not any(given):
         return video, row
     values = [value for text in given if (value := common.number(text)) is not None]
@@ -211,8 +212,8 @@ def _sides_of(table: Table, problems: Problems) -> dict[str, list[str]]:
         other = next((row for row in rows if row.split != rows[0].split), None)
         if other is not None:
             problems.report(
-                f"{table.path}:{other.line}",
-                f"puts {name} into {other.split!r}, line {rows[0].line} into {rows[0].split!r}",
+                other.where,
+                f"puts {name} into {other.split!r}, {rows[0].where} into {rows[0].split!r}",
                 "A video belongs to one side: correct the rows",
             )
         else:
@@ -237,7 +238,7 @@ def _sources(root: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _sequences(
+def sequences_of(
     names: Iterable[str],
     sources: dict[str, list[Path]],
     table: Table,
@@ -245,6 +246,16 @@ def _sequences(
     problems: Problems,
     cache_dir: Path | None,
 ) -> list[Sequence]:
+    """The recordings of some names, whose boxes a table holds.
+
+    Args:
+        names: of the recordings.
+        sources: videos and folders by name.
+        table: the boxes.
+        classes: the labels in order; those of the table if None.
+        problems: what to do with bad videos, rows and frames.
+        cache_dir: for decoded frames; the default cache if None.
+    """
     order = {name: at for at, name in enumerate(map(str, classes) if classes is not None else table.classes())}
     sequences = []
     # Only decoding tells how many frames there are; done for all at once it takes all processors.
@@ -281,7 +292,7 @@ def _sequence(
         elif row.box is not None and row.label and row.label not in order:
             fault = f"label is {shown(row.label)}; allowed are {', '.join(map(str, order))[:200]}"
         if fault:
-            problems.report(f"{table.path}:{row.line}", fault, "Correct or delete the row")
+            problems.report(row.where, fault, "Correct or delete the row")
         elif row.box is not None:
             kept.append((row, row.box, order.get(row.label, 0)))
     boxes, labels = common.boxes_by_frame(
@@ -290,7 +301,7 @@ def _sequence(
         np.array([label for _, _, label in kept], np.int64),
         n,
         size,
-        lambda i: f"{table.path}:{kept[i][0].line}",
+        lambda i: kept[i][0].where,
         problems,
     )
     return Sequence(

@@ -13,6 +13,7 @@ import pytest
 
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import daub
+from tests.fuzz import layouts
 
 # Frame 2 of data5 is empty; 10 and 9 tell order of numbers from order of strings.
 BOXES = {0: (67, 106, 75, 114), 1: (68, 106, 76, 114), 2: None, 9: (120, 0, 128, 8), 10: (122, 0, 128, 8)}
@@ -159,3 +160,17 @@ def test_warns_of_a_video_on_both_sides(root: Path, caplog: pytest.LogCaptureFix
             file.write("nonsense\n" + line("test/data5", 0, (0, 0, 8, 8)))
         daub.read(root, "train")
     assert "1 entries are on both sides of the split, such as data5" in caplog.text
+
+
+def test_lists_of_daub_r(tmp_path: Path) -> None:
+    """MoPKL's division has the form of DAUB; where lists of val and of test lie there, val is val's."""
+    layouts.daub(tmp_path)
+    for side in ("train", "val"):
+        (tmp_path / f"{side}.txt").rename(tmp_path / f"coco_{side}_DAUB-R.txt")
+    assert [daub.read(tmp_path, side)[0].name for side in ("train", "val")] == ["train_data5", "test_data6"]
+    for path in tmp_path.glob("*.txt"):
+        path.unlink()
+    layouts.daub_json(tmp_path)
+    content = json.loads((tmp_path / "instances_test2017.json").read_text())
+    (tmp_path / "instances_val2017.json").write_text(json.dumps({**content, "annotations": []}))
+    assert sum(len(boxes) for boxes in daub.read(tmp_path, "val")[0].boxes) == 0

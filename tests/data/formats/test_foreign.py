@@ -1,4 +1,4 @@
-"""Formats that people have and that are not read: one line says what is, and how to convert."""
+"""Formats that people have under other names, or that are not read: one line says what is, and how to convert."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from tdcnet.data.formats import foreign, reader, yolo
 
 
 @pytest.mark.parametrize(
-    "name", ["voc", "cvat", "mot", "label_studio", "Pascal-VOC", "MOT17", "labelme", "kitti", "via"]
+    ("name", "said"),
+    [
+        ("Pascal-VOC", "read with .*dataset=voc"),
+        ("MOT17", "read with .*dataset=mot"),
+        ("labelme", "not read; .*dataset="),
+        ("kitti", "not read; .*dataset="),
+        ("via", "not read; .*dataset="),
+        ("DarkLabel", "not read; .*video_csv"),
+    ],
 )
-def test_a_name_that_is_known_elsewhere(name: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"format is '{name}'; allowed are .* not read; .*(dataset=|video_csv)"
-    ) as raised:
+def test_a_name_that_is_known_elsewhere(name: str, said: str) -> None:
+    with pytest.raises(ValueError, match=rf"format is '{name}'; allowed are .*{said}") as raised:
         reader(name)
     assert "\n" not in str(raised.value)
     with pytest.raises(ValueError, match=r"allowed are anti_uav, .*, yolo$"):
@@ -36,7 +42,7 @@ def test_folders_of_other_layouts(tmp_path: Path) -> None:
         path = tmp_path / str(at) / name
         path.parent.mkdir(parents=True)
         path.write_text(text)
-        with pytest.raises(FileNotFoundError, match=rf"data\.yaml.* looks like another layout: {said}.* not read"):
+        with pytest.raises(FileNotFoundError, match=rf"data\.yaml.* looks like another layout: {said}.* is read with"):
             yolo.read(tmp_path / str(at), "train")
     (tmp_path / "empty").mkdir()
     assert foreign.hint(tmp_path / "empty") == "" == foreign.hint(tmp_path / "nowhere")
@@ -45,6 +51,6 @@ def test_folders_of_other_layouts(tmp_path: Path) -> None:
 def test_the_command_line_says_so_too() -> None:
     parser = argparse.ArgumentParser(exit_on_error=False)
     add_arguments(parser, "error")
-    with pytest.raises(argparse.ArgumentError, match="Pascal VOC XML is not read"):
-        parser.parse_args(["--format", "voc", "--root", "x"])
+    with pytest.raises(argparse.ArgumentError, match="labelme's JSON is not read"):
+        parser.parse_args(["--format", "labelme", "--root", "x"])
     assert parser.parse_args(["--format", "yolo", "--root", "x"]).format == "yolo"

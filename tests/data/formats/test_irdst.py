@@ -83,7 +83,7 @@ def test_lists_by_their_other_name_and_png_on_disk(tmp_path: Path) -> None:
     (sequence,) = irdst.read(tmp_path, "val")
     assert sequence.name == "2"
     assert [boxes.shape for boxes in sequence.boxes] == [(2, 4)] * 3
-    with pytest.raises(FileNotFoundError, match=r"train\.txt, .*coco_train_IRDST\.txt\. data/README\.md says"):
+    with pytest.raises(FileNotFoundError, match=r"train\.txt, .*coco_train_IRDST-H\.txt\. data/README\.md says"):
         irdst.read(tmp_path, "train")
 
 

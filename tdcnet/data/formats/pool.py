@@ -1,0 +1,213 @@
+"""What labelling tools export: frames of recordings with boxes and names of classes, and seldom a split.
+
+A reader of such an export gives a :class:`Pool`; recordings, classes and sides are made of it here. The side of a
+recording is, in this order, what ``split.json`` says (``tdcnet split`` writes it), what the export says, or the folder
+``train``, ``val``, ``valid`` or ``validation`` that it lies in (``test``, where there is none of these).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+from tdcnet.data.errors import DataError, Problems
+from tdcnet.data.formats import common, video_csv
+from tdcnet.data.formats.coco import SPELLINGS
+from tdcnet.data.formats.recordings import Frame, build_sequences, name_recordings
+from tdcnet.data.formats.shapes import Box
+from tdcnet.data.frames import pick_images
+from tdcnet.data.names import REMEDY, Key, Place, places
+from tdcnet.data.sequence import Sequence
+from tdcnet.data.walks import walk
+from tdcnet.shown import shown
+
+SPLIT_FILE = "split.json"
+SIDES = {word: side for side, words in SPELLINGS.items() for word in words} | {"test": "test"}
+"""By the word for it."""
+
+
+@dataclass
+class Labelled:
+    """One image file and what an export says of it.
+
+    Attributes:
+        path: of the file.
+        where: what lists it, for messages.
+        size: height and width in px as told, or None.
+        boxes: of each ``x1, y1, x2, y2`` in px, the name of its class, and what lists it.
+        side: ``"train"``, ``"val"`` or ``"test"`` if the export tells it, else empty.
+        place: recording and number if the export tells them; else they are told by the names.
+    """
+
+    path: Path
+    where: str
+    size: tuple[int, int] | None = None
+    boxes: list[Box] = field(default_factory=list)
+    side: str = ""
+    place: Place | None = None
+
+
+@dataclass
+class Pool:
+    """All that an export holds.
+
+    Attributes:
+        root: of the data set.
+        images: frames that are files.
+        videos: boxes on frames of videos, by the name of the recording.
+        files: the videos.
+        classes: names in order; the names in use by alphabet if None.
+    """
+
+    root: Path
+    images: list[Labelled] = field(default_factory=list)
+    videos: video_csv.Table | None = None
+    files: dict[str, list[Path]] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """What labels index into."""
+        if self.classes:
+            return self.classes
+        used = {name for image in self.images for _, name, _ in image.boxes}
+        used |= {row.label for rows in (self.videos.videos.values() if self.videos else ()) for row in rows}
+        if all(common.whole(name) is not None for name in used):
+            return tuple(sorted(used, key=int)) or video_csv.CLASSES
+        return tuple(sorted(used))
+
+
+def sequences_of(
+    pool: Pool, split: str | None, problems: Problems, cache_dir: Path | None, split_file: str = SPLIT_FILE
+) -> list[Sequence]:
+    """The recordings of one side, or all if ``split`` is None.
+
+    Args:
+        pool: as read.
+        split: ``"train"``, ``"val"`` or None.
+        problems: what to do with frames and boxes that cannot be used.
+        cache_dir: for decoded videos; the default cache if None.
+        split_file: names of recordings by side, relative to the root; goes before what the export says.
+
+    Raises:
+        FileNotFoundError: if nothing tells the sides.
+        DataError: at the first problem (policy ``"error"``), or if the split holds no usable frame.
+    """
+    order = {name: at for at, name in enumerate(pool.names())}
+    listed: dict[Key, list[tuple[Frame, str]]] = defaultdict(list)
+    named = places(_below(image, pool.root) for image in pool.images if image.place is None)
+    for image in pool.images:
+        place = image.place or named[_below(image, pool.root)]
+        if place is None:
+            problems.report(image.where, f"{image.path.name} tells no frame number", REMEDY.capitalize())
+            continue
+        frame = Frame(image.path, place.number, image.where, image.size)
+        for box, name, where in image.boxes:
+            if name not in order:
+                problems.report(
+                    where, f"class is {shown(name)}; known are {', '.join(order)[:200]}", "Correct or delete the box"
+                )
+                continue
+            frame.boxes.append(box)
+            frame.labels.append(order[name])
+            frame.sources.append(where)
+        listed[place.key].append((frame, image.side or _side_of(image.path, pool.root)))
+    names: dict[Key | str, str] = {name: name for name in pool.files}
+    for key, name in name_recordings(listed, [], split or "pool").items():
+        names[key] = name
+    sides = {side for frames in listed.values() for _, side in frames}
+    sides |= {_side_of(paths[0], pool.root) for paths in pool.files.values()}
+    is_of = _chooser(names, sides, split, pool.root, split_file)
+    own, other = {}, []
+    for key, frames in listed.items():
+        chosen = [frame for frame, side in frames if is_of(key, side)]
+        if chosen:
+            own[key] = chosen
+        if len(chosen) < len(frames):
+            other.append(key)
+    sequences = build_sequences(own, other, split or "pool", problems)
+    if pool.videos is not None:
+        chosen_videos = [name for name, paths in pool.files.items() if is_of(name, _side_of(paths[0], pool.root))]
+        sequences += video_csv.sequences_of(chosen_videos, pool.files, pool.videos, tuple(order), problems, cache_dir)
+    return common.finish(sequences, split, pool.root, problems, tuple(order))
+
+
+def _chooser(
+    names: dict[Key | str, str], sides: set[str], split: str | None, root: Path, split_file: str
+) -> Callable[[Key | str, str], bool]:
+    """Tells of a recording and the side that a frame is said to be on whether the frame is of ``split``."""
+    if split is None:
+        return lambda key, side: True
+    if (root / split_file).is_file():
+        listed = set(common.read_split_file(root / split_file)[split])
+        if missing := sorted(listed - set(names.values())):
+            some = ", ".join(sorted(names.values())[:3])
+            raise DataError(
+                f"{root / split_file}: there is no recording {missing[0]!r}; there are {len(names)}, such as {some}. "
+                "Correct the name, or have tdcnet split write the file anew"
+            )
+        return lambda key, side: names[key] in listed
+    if sides <= {""}:
+        raise FileNotFoundError(
+            f"split not found; looked for {(root / split_file).absolute()}, for sides that the labels tell and for "
+            "folders train and val. Have tdcnet split write the file, or write a line such as "
+            f'{{"train": ["NAME_1"], "val": ["NAME_2"]}}; the recordings are {", ".join(sorted(names.values())[:5])}'
+        )
+    wanted = "test" if split == "val" and "val" not in sides else split
+    return lambda key, side: side == wanted
+
+
+def _side_of(path: Path, root: Path) -> str:
+    """By the folders that a file lies in; empty if these tell none."""
+    parts = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
+    return next((SIDES[part.lower()] for part in parts if part.lower() in SIDES), "")
+
+
+def _below(image: Labelled, root: Path) -> str:
+    return (image.path.relative_to(root) if image.path.is_relative_to(root) else image.path).as_posix()
+
+
+class Files:
+    """Images or other files below a folder, to be found by what somebody else's path says of them.
+
+    Args:
+        paths: of the files.
+        root: that they lie below.
+    """
+
+    def __init__(self, paths: Iterable[Path], root: Path) -> None:
+        self._root = root
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        for path in paths:
+            self._by_name[path.name].append(path)
+            self._by_name[path.stem].append(path)
+
+    @classmethod
+    def images(cls, root: Path) -> Files:
+        """All images below a folder."""
+        return cls(pick_images(walk(root)), root)
+
+    def find(self, name: str) -> Path | str:
+        """The file that shares the longest end with a path, whose suffix may be left out; or what is wrong.
+
+        Args:
+            name: a path of any machine, with ``/`` or ``\\``.
+        """
+        wanted = PurePosixPath(name.replace("\\", "/"))
+        found = self._by_name.get(wanted.name) or self._by_name.get(wanted.stem, [])
+        best: list[Path] = []
+        most = -1
+        for path in found:
+            pairs = zip(reversed(path.parent.parts), reversed(wanted.parent.parts), strict=False)
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            if shared > most:
+                best, most = [], shared
+            if shared == most:
+                best.append(path)
+        if len(best) == 1:
+            return best[0]
+        if not best:
+            return f"there is no image {wanted.name} below {self._root}"
+        return f"{len(best)} images are called {wanted.name}, {best[0]} and {best[1]} among them"
