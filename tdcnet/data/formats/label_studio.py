@@ -128,7 +128,8 @@ def _tasks(path: Path) -> list[dict[str, Any]]:
 def _results(task: dict[str, Any]) -> list[Any] | None:
     """The shapes of the annotation that counts; None if there is none."""
     given = task.get("annotations", task.get("completions"))
-    done = [each for each in given if isinstance(each, dict) and not each.get("was_cancelled")] if given else []
+    listed = given if isinstance(given, list) else []
+    done = [each for each in listed if isinstance(each, dict) and not each.get("was_cancelled")]
     done.sort(key=lambda each: each.get("ground_truth") is True)
     results = done[-1].get("result") if done else None
     return results if isinstance(results, list) else None

@@ -107,7 +107,7 @@ def sequences_of(
         for box, name, where in image.boxes:
             if name not in order:
                 problems.report(
-                    where, f"class is {shown(name)}; known are {', '.join(order)[:200]}", "Correct or delete the box"
+                    where, f"class is {shown(name)}; known are {shown(', '.join(order))}", "Correct or delete the box"
                 )
                 continue
             frame.boxes.append(box)
@@ -143,9 +143,9 @@ def _chooser(
     if (root / split_file).is_file():
         listed = set(common.read_split_file(root / split_file)[split])
         if missing := sorted(listed - set(names.values())):
-            some = ", ".join(sorted(names.values())[:3])
+            some = shown(", ".join(sorted(names.values())[:3]))[1:-1]
             raise DataError(
-                f"{root / split_file}: there is no recording {missing[0]!r}; there are {len(names)}, such as {some}. "
+                f"{root / split_file}: there is no recording {shown(missing[0])}; there are {len(names)}, {some}. "
                 "Correct the name, or have tdcnet split write the file anew"
             )
         return lambda key, side: names[key] in listed
@@ -153,7 +153,7 @@ def _chooser(
         raise FileNotFoundError(
             f"split not found; looked for {(root / split_file).absolute()}, for sides that the labels tell and for "
             "folders train and val. Have tdcnet split write the file, or write a line such as "
-            f'{{"train": ["NAME_1"], "val": ["NAME_2"]}}; the recordings are {", ".join(sorted(names.values())[:5])}'
+            f'{{"train": ["NAME_1"], "val": ["NAME_2"]}}; the recordings are {shown(", ".join(sorted(names.values())[:5]))[1:-1]}'
         )
     wanted = "test" if split == "val" and "val" not in sides else split
     return lambda key, side: side == wanted
