@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -74,7 +75,14 @@ The verbs up to predict take OPTION=VALUE; `tdcnet train --cfg job` shows all wi
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line's verb."""
+    """Runs the command line's verb; Ctrl+C ends it without a word, also while packages are loaded."""
+    try:
+        _main(arguments)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
         print(help_text(), end="")

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
-from tdcnet.stages.overrides import command_line, quote_paths
+from tdcnet.stages.overrides import check_used, command_line, quote_paths
 
 PATHS = [
     "clip.mp4",
@@ -72,3 +73,26 @@ def test_lists_of_paths_may_hold_equal_signs():
 def test_what_cannot_be_read_is_told_with_how_to_write_it():
     with pytest.raises(ValueError, match=r"name=a\(b cannot be read .* in two pairs of quotes: 'name='\"'\"'a\(b'"):
         quote_paths(["name=a(b"])
+
+
+@pytest.mark.parametrize(
+    ("added", "meant"),
+    [
+        ("+stage.treshold=0.5", "Did you mean stage.threshold"),
+        ("+sed=1", "Did you mean seed"),
+        ("+trianer.max_steps=1", "Did you mean trainer"),
+        ("+anything=1", "nothing reads anything, which was added with \\+. Leave"),
+    ],
+)
+def test_an_option_that_nothing_reads_is_refused(added, meant):
+    content = {"seed": 0, "trainer": {"a": 1}, "stage": {"threshold": None}, "name": "x"}
+    cfg = OmegaConf.merge(content, OmegaConf.from_dotlist([added.lstrip("+")]))
+    with pytest.raises(ValueError, match=meant):
+        check_used([added], cfg)
+
+
+def test_options_that_something_may_read_are_not():
+    content = {"seed": 0, "trainer": {"a": 1, "max_steps": 2}, "lr": 1, "module": {"rate": "${lr}"}, "stage": {"a": 1}}
+    check_used(
+        ["+trainer.max_steps=2", "+lr=1", "+experiment=demo", "+model/x=y", "stage.a=1"], OmegaConf.create(content)
+    )

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Logbook(TensorBoardLogger):
-    """Lightning's, but a full disk ends the record and not the training."""
+    """Lightning's, but a full disk ends the record and not the training, and the last evaluation stands in its file."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -31,8 +31,11 @@ class Logbook(TensorBoardLogger):
         self._if_possible(super().save)
 
     def finalize(self, status: str) -> None:
-        """Closes the file."""
-        self._if_possible(super().finalize, status)
+        """Writes what is to be written at the end of a stage; another one may follow, in the same file."""
+        if self._experiment is not None:
+            self._if_possible(self._experiment.flush)
+        if status == "success":
+            self.save()
 
     def _if_possible(self, write: Callable[..., Any], *args: Any, **options: Any) -> None:
         if self._broken:

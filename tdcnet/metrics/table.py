@@ -29,11 +29,18 @@ _ONLY_IN_FILE = {
 """What ``metrics.json`` tells and the table does not, nor thresholds and what counts empty frames."""
 
 
-def format_table(results: Mapping[str, float], title: str = "Evaluation") -> Table:
+def format_table(
+    results: Mapping[str, float], title: str = "Evaluation", score_threshold: float | None = None
+) -> Table:
     """A table of the main figures of :class:`~tdcnet.metrics.suite.DetectionMetrics`, in its order.
 
     Ratios are told in percent and Fa in 1e-6, as the field does; a figure with nothing to divide by shows as a dash.
     Entries that are not known are shown as they are.
+
+    Args:
+        results: figures by name.
+        title: above the table.
+        score_threshold: at which Pd and Fa were counted, to be told.
     """
     table = Table(title=Text(printable(title), "italic"))
     table.add_column("figure", no_wrap=True)
@@ -44,6 +51,8 @@ def format_table(results: Mapping[str, float], title: str = "Evaluation") -> Tab
             continue
         kind, meaning = _kind_and_meaning(key, results)
         name = f"{key} [1e-6]" if kind == "millionths" else key
+        if key == "Pd" and score_threshold is not None:
+            meaning = meaning.replace("the score threshold", f"scores from {score_threshold:g}")
         table.add_row(Text(printable(name)), _shown(float(value), kind), Text(printable(meaning)))
     return table
 

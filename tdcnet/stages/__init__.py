@@ -14,6 +14,7 @@ from tdcnet.deploy.backends import read_info
 from tdcnet.deploy.weights import read_weights
 from tdcnet.stages.folders import check_folders
 from tdcnet.stages.inherit import inherit, names_network
+from tdcnet.stages.overrides import check_used
 from tdcnet.stages.parts import Results, backend, say
 from tdcnet.weights import DEFAULT, find
 
@@ -35,6 +36,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         cfg: the composed config.
         overrides: of the command line.
     """
+    check_used(overrides, cfg)
     stage: Callable[..., Results] = hydra.utils.get_method(cfg.stage._target_)
     if backend(cfg) and cfg.stage.name not in ("eval", "predict"):
         raise ValueError(f"stage={cfg.stage.name} runs in PyTorch only; backend= is for stage=eval and stage=predict")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 import sys
@@ -11,11 +12,48 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 
 
 def override_key(override: str) -> str:
     """What a Hydra override is for: ``+a.b=c`` -> ``a.b``."""
     return override.lstrip("+~").split("=")[0]
+
+
+def check_used(overrides: Sequence[str], cfg: DictConfig) -> None:
+    """Refuses what was added to the config and nothing reads, as a misspelled option that got a ``+`` would be.
+
+    Those are options of the stage, and keys at the top with what is below them, unless a value of the config refers to
+    them as ``${key}``.
+
+    Args:
+        overrides: of the command line.
+        cfg: composed with them.
+
+    Raises:
+        ValueError: at the first such option; the message has the nearest one there is.
+    """
+    added = [override_key(each) for each in overrides if each.startswith("+")]
+    text = OmegaConf.to_yaml(cfg)
+    for key in added:
+        top, _, below = key.partition(".")
+        if "@" in key or "/" in key or OmegaConf.select(cfg, key) is None:
+            continue  # a choice of a group is no value
+        others = [str(each) for each in cfg if each not in {name.partition(".")[0] for name in added}]
+        where = ""
+        if top == "stage" and "." not in below:
+            others, where, top = [str(each) for each in cfg.stage if each != below], "stage.", below
+        elif top in others or not set(_leaves(cfg[top], top)) <= set(added) or f"${{{key}}}" in text:
+            continue  # a part refuses arguments that it does not take
+        near = difflib.get_close_matches(top, others, n=1)
+        meant = f"Did you mean {where}{near[0]}? " if near else ""
+        raise ValueError(f"nothing reads {key}, which was added with +. {meant}Leave the option out, or write its name")
+
+
+def _leaves(value: Any, key: str) -> list[str]:
+    if not isinstance(value, DictConfig):
+        return [key]
+    return [leaf for name in value for leaf in _leaves(value[name], f"{key}.{name!s}")]
 
 
 def merge_overrides(first: Sequence[str], then: Sequence[str], without: Sequence[str] = ()) -> list[str]:

@@ -178,7 +178,8 @@ def validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> dic
                 f"{name}/{key}": value for name, row in zip(classes, rows, strict=True) for key, value in row.items()
             }
         path = write_metrics(Path(cfg.paths.output_dir) / "metrics.json", metrics | told)
-        Console().print(format_table(metrics, title=f"{cfg.name}: validation split of {cfg.dataset.name}"))
+        title = f"{cfg.name}: validation split of {cfg.dataset.name}"
+        Console().print(format_table(metrics, title, parts["module"].metrics.score_threshold))
         if len(classes) > 1:
             Console().print(class_table(classes, rows))
         say(f"all figures in [bold]{path}[/]")

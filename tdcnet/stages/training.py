@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
+from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from tdcnet.callbacks import EMA, Checkpoints, StopAtSignal, Stopped
@@ -69,9 +71,33 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         parts["module"].model.load_state_dict(average or {}, strict=False)
         log.warning("there is no best.ckpt; evaluating the last weights")
     metrics = validate(cfg, trainer, parts)
+    log_options(trainer, options_of(cfg, overrides), metrics)
     if cfg.stage.get("report") and trainer.is_global_zero:
         parts["report"] = report(cfg, overrides, parts, [Run(cfg.name, parts["frames"], metrics)])
     return metrics, {**parts, "ckpt_path": best or None}
+
+
+def options_of(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """What tells this training from others: its parts, seed, length, and what the command line says."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    parts = ("dataset", "model", "loss", "module", "experiment")
+    told: dict[str, Any] = {key: str(choices[key]) for key in parts if key in choices}
+    told |= {"seed": cfg.seed, "batch_size": cfg.dataset.batch_size, "max_epochs": cfg.trainer.get("max_epochs")}
+    for override in overrides:
+        key, equals, value = override.lstrip("+~").partition("=")
+        if equals and not key.startswith(("hydra.", "paths.", "stage.")):
+            told.setdefault(key, value[:200])
+    return told
+
+
+def log_options(trainer: pl.Trainer, options: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Options, with the figures that a training ended with, for the loggers' tables of runs (TensorBoard's HParams)."""
+    figures = {key: value for key, value in metrics.items() if key in ("AP50", "AP") or key.startswith("Pd@")}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(dict(options), {f"end/{key}": value for key, value in figures.items()})
+        else:
+            logger.log_hyperparams(dict(options))
 
 
 def _pretrain_backbones(cfg: DictConfig, module: DetectionModule, datamodule: ClipDataModule) -> None:

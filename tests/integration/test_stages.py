@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.errors import InstantiationException
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from torch.testing import assert_close
 
 from tdcnet import stages
@@ -44,7 +45,9 @@ def test_train_writes_what_it_promises(trained, tmp_path):
     assert Path(parts["ckpt_path"]).name == "best.ckpt"
     for name in ("checkpoints/last.ckpt", "metrics.json", "validation.png", "precision_recall.png", "report.html"):
         assert (output / name).is_file(), name
-    assert list((output / "tensorboard").glob("events*"))
+    (record,) = (output / "tensorboard").glob("events*")  # of the evaluation at the end too
+    events = [value for event in EventFileLoader(str(record)).Load() for value in event.summary.value]
+    assert {"_hparams_/session_start_info", "end/AP50"} <= {value.tag for value in events}
     written = json.loads((output / "metrics.json").read_text())
     assert written["frames"] == metrics["frames"] == 12
     assert {"AP50", "AP", "P", "R", "F1", "Pd", "Fa", "false_alarms_per_frame", "Pd@0.1"} <= set(written)

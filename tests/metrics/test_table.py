@@ -8,10 +8,10 @@ from tdcnet.metrics import DetectionMetrics, format_table
 from tdcnet.metrics.matching import Frames
 
 
-def rows(results: dict[str, float]) -> list[list[str]]:
+def rows(results: dict[str, float], score_threshold: float | None = None) -> list[list[str]]:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(format_table(results))
+        console.print(format_table(results, score_threshold=score_threshold))
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in capture.get().splitlines() if "│" in line]
 
 
@@ -38,3 +38,7 @@ def test_a_dozen_of_all_figures_are_shown() -> None:
     figures = DetectionMetrics(budgets=(1.0, 0.1, 0.05, 0.01)).figures(Frames.from_lists([], []))
     shown = [row[0] for row in rows(figures)]
     assert len(shown) <= 13 < len(figures) and {"AP50", "Pd@0.1", "Fa [1e-6]", "targets"} <= set(shown)
+
+
+def test_the_score_that_pd_is_counted_at_is_told() -> None:
+    assert rows({"Pd": 0.5}, 0.25) == [["Pd", "50.00 %", "targets hit, by centres, at scores from 0.25"]]

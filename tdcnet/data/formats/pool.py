@@ -153,7 +153,8 @@ def _chooser(
         raise FileNotFoundError(
             f"split not found; looked for {(root / split_file).absolute()}, for sides that the labels tell and for "
             "folders train and val. Have tdcnet split write the file, or write a line such as "
-            f'{{"train": ["NAME_1"], "val": ["NAME_2"]}}; the recordings are {shown(", ".join(sorted(names.values())[:5]))[1:-1]}'
+            f'{{"train": ["NAME_1"], "val": ["NAME_2"]}}; the recordings are '
+            + shown(", ".join(sorted(names.values())[:5]))[1:-1]
         )
     wanted = "test" if split == "val" and "val" not in sides else split
     return lambda key, side: side == wanted
