@@ -236,5 +236,5 @@ def test_other_tools_json_is_known(root: Path) -> None:
         ({"a.png123": {"filename": "a.png", "regions": []}}, "VGG Image Annotator"),
     ):
         (root / "train.json").write_text(json.dumps(found))
-        with pytest.raises(DataError, match=rf"train\.json: expected COCO's lists .*{name}.* is read; export or"):
+        with pytest.raises(DataError, match=rf"train\.json: .*{name}.* is (not read; export or|read with)"):
             coco.read(root, "train")
