@@ -7,18 +7,21 @@ from pathlib import Path
 
 _TO_COCO = "export or convert it as COCO JSON (--format coco, dataset=coco) or YOLO (--format yolo, dataset=yolo)"
 
-FOREIGN = {
+READ = {
     "voc": "Pascal VOC is read with --format voc, dataset=voc",
     "cvat": "CVAT XML is read with --format cvat, dataset=cvat",
     "mot": "MOT's gt.txt is read with --format mot, dataset=mot",
     "label_studio": "Label Studio's JSON is read with --format label_studio, dataset=label_studio",
+}
+"""By name: what is said of a layout that is read here, where it is called otherwise or given as another."""
+FOREIGN = {
     "labelme": f"labelme's JSON is not read; {_TO_COCO}, for instance with labelme2coco or labelme2yolo",
     "via": f"the JSON of VGG Image Annotator is not read; {_TO_COCO}: it exports COCO itself",
     "darklabel": "DarkLabel's text is not read; save it as a table labels.csv (video,frame,x,y,w,h,label; video_csv)",
     "kitti": f"KITTI's labels are not read; {_TO_COCO}, for instance with Datumaro (-if kitti)",
     "tfrecord": f"TFRecord files are not read; {_TO_COCO}",
 }
-"""By name: what is to be said."""
+"""By name: what is said of a layout that is not read here."""
 
 _OTHER_NAMES = {
     "pascal": "voc",
@@ -41,9 +44,15 @@ _OTHER_NAMES = {
 
 
 def of_name(name: object) -> str | None:
-    """What is to be said about a layout of that name, or None."""
+    """What is to be said about a layout of that name, or None; a name that is one of a reader says enough."""
+    if name in READ:
+        return None
     key = str(name).strip().lower().replace("-", "_").replace(" ", "_")
-    return FOREIGN.get(_OTHER_NAMES.get(key, key))
+    return _said(_OTHER_NAMES.get(key, key))
+
+
+def _said(kind: str) -> str | None:
+    return READ.get(kind) or FOREIGN.get(kind)
 
 
 def hint(root: Path) -> str:
@@ -51,7 +60,7 @@ def hint(root: Path) -> str:
     for place in (root, *(root / name for name in ("Annotations", "annotations", "labels", "gt"))):
         found = _kind(place)
         if found:
-            return f". {place} looks like another layout: {FOREIGN[found]}"
+            return f". {place} looks like another layout: {_said(found)}"
     return ""
 
 
@@ -61,7 +70,7 @@ def of_json(content: object) -> str | None:
     if not isinstance(first, dict):
         return None
     if isinstance(content, list) and "data" in first and ("annotations" in first or "completions" in first):
-        return FOREIGN["label_studio"]
+        return READ["label_studio"]
     if "shapes" in first and "imagePath" in first:
         return FOREIGN["labelme"]
     if "_via_img_metadata" in first or all(isinstance(v, dict) and "regions" in v for v in first.values()):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tdcnet.commands.arguments import add_arguments
-from tdcnet.data.formats import foreign, reader, yolo
+from tdcnet.data.formats import FORMATS, foreign, reader, yolo
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,17 @@ def test_the_command_line_says_so_too() -> None:
     with pytest.raises(argparse.ArgumentError, match="labelme's JSON is not read"):
         parser.parse_args(["--format", "labelme", "--root", "x"])
     assert parser.parse_args(["--format", "yolo", "--root", "x"]).format == "yolo"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_nothing_is_said_about_a_name_that_is_read(name: str) -> None:
+    assert foreign.of_name(name) is None
+
+
+@pytest.mark.parametrize("name", ["voc", "cvat", "mot", "label_studio"])
+def test_the_app_takes_the_name(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "train.py", f"dataset={name}", f"dataset.root={tmp_path}", "trainer=cpu"]
+    root = Path(__file__).parents[3]
+    found = subprocess.run([*command, f"hydra.run.dir={tmp_path / 'run'}"], cwd=root, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert "not found; looked for" in found.stderr and str(tmp_path) in found.stderr
