@@ -189,8 +189,8 @@ def parse_xml(text: str, where: object) -> ElementTree.Element:
     try:
         parser.feed(text)
         found: ElementTree.Element = parser.close()
+    except DataError:
+        raise
     except (ElementTree.ParseError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"{where}: is not XML that can be used ({error}). Write the file again") from error
     return found

@@ -34,18 +34,17 @@ def check_used(overrides: Sequence[str], cfg: DictConfig) -> None:
         ValueError: at the first such option; the message has the nearest one there is.
     """
     added = [override_key(each) for each in overrides if each.startswith("+")]
-    text = OmegaConf.to_yaml(cfg)
-    for key in added:
+    # A choice of a group, as +experiment=NAME, is no value.
+    values = [key for key in added if not set("@/") & set(key) and OmegaConf.select(cfg, key) is not None]
+    for key in values:
         top, _, below = key.partition(".")
-        if "@" in key or "/" in key or OmegaConf.select(cfg, key) is None:
-            continue  # a choice of a group is no value
-        others = [str(each) for each in cfg if each not in {name.partition(".")[0] for name in added}]
-        where = ""
         if top == "stage" and "." not in below:
-            others, where, top = [str(each) for each in cfg.stage if each != below], "stage.", below
-        elif top in others or not set(_leaves(cfg[top], top)) <= set(added) or f"${{{key}}}" in text:
+            where, name, others = "stage.", below, set(cfg.stage) - {below}
+        elif set(_leaves(cfg[top], top)) <= set(added) and f"${{{key}}}" not in OmegaConf.to_yaml(cfg):
+            where, name, others = "", top, set(cfg) - {each.partition(".")[0] for each in values}
+        else:
             continue  # a part refuses arguments that it does not take
-        near = difflib.get_close_matches(top, others, n=1)
+        near = difflib.get_close_matches(name, map(str, others), n=1)
         meant = f"Did you mean {where}{near[0]}? " if near else ""
         raise ValueError(f"nothing reads {key}, which was added with +. {meant}Leave the option out, or write its name")
 

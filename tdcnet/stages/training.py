@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -85,7 +86,8 @@ def options_of(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     told |= {"seed": cfg.seed, "batch_size": cfg.dataset.batch_size, "max_epochs": cfg.trainer.get("max_epochs")}
     for override in overrides:
         key, equals, value = override.lstrip("+~").partition("=")
-        if equals and not key.startswith(("hydra.", "paths.", "stage.")):
+        named = re.fullmatch(r"[\w./-]+", key)  # MLflow takes no other names
+        if equals and named and not key.startswith(("hydra.", "paths.", "stage.")):
             told.setdefault(key, value[:200])
     return told
 

@@ -23,64 +23,23 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tdcnet.data.errors import DataError, Problems
-from tdcnet.data.formats import common, pool
-from tdcnet.data.formats.pool import SPLIT_FILE, Files, Labelled, Pool
-from tdcnet.data.formats.shapes import KeyFrame, around, by_frame, turned
-from tdcnet.data.formats.video_csv import Row, Table
-from tdcnet.data.frames import VIDEO_SUFFIXES, open_source, pick_images
-from tdcnet.data.sequence import Sequence
+from tdcnet.data.formats import common
+from tdcnet.data.formats.pool import SPLIT_FILE, Files, Film, Labelled, Pool, readers
+from tdcnet.data.formats.shapes import Box, KeyFrame, around, by_frame, turned
+from tdcnet.data.frames import VIDEO_SUFFIXES, pick_images
 from tdcnet.data.walks import walk
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
 
 CLASSES: tuple[str, ...] = ("target",)
-"""Stands for the labels in use; :func:`class_names` reads those."""
+"""Stands for the labels in use; ``class_names`` reads those."""
 
 DRAWN = ("rectanglelabels", "polygonlabels", "ellipselabels", "videorectangle", "rectangle", "labels")
-_HASH = re.compile(r"[0-9a-f]{8}-")
+_HASH = re.compile(r"^[0-9a-f]{8}-")
 
 
-def read(
-    root: Path | str,
-    split: str,
-    *,
-    problems: Problems | None = None,
-    cache_dir: Path | None = None,
-    split_file: str = SPLIT_FILE,
-) -> list[Sequence]:
-    """Reads one side of the split, a sequence per recording.
-
-    Args:
-        root: the folder that holds the export and the files.
-        split: ``"train"`` or ``"val"``.
-        problems: what to do with bad tasks, shapes and files; stops at the first if None.
-        cache_dir: for decoded videos; the default cache if None.
-        split_file: names of recordings by side, relative to root.
-
-    Raises:
-        FileNotFoundError: if root holds no such file, or nothing tells the sides.
-        DataError: at the first problem (policy ``"error"``), or if the split holds no usable frame.
-    """
-    common.check_split(split)
-    problems = problems or Problems()
-    return pool.sequences_of(load(Path(root), problems, cache_dir), split, problems, cache_dir, split_file)
-
-
-def read_all(
-    root: Path | str, *, problems: Problems | None = None, cache_dir: Path | None = None, **_: Any
-) -> list[Sequence]:
-    """All recordings, of no split; arguments and errors as those of :func:`read`."""
-    problems = problems or Problems()
-    return pool.sequences_of(load(Path(root), problems, cache_dir), None, problems, cache_dir)
-
-
-def class_names(root: Path | str, **_: Any) -> tuple[str, ...]:
-    """The labels in use, by alphabet: what labels index into."""
-    return load(Path(root), Problems("skip"), None).names()
-
-
-def load(root: Path, problems: Problems, cache_dir: Path | None) -> Pool:
+def load(root: Path, problems: Problems) -> Pool:
     """All tasks of all exports in the folder."""
     exports = sorted(path for path in (root.glob("*.json") if root.is_dir() else ()) if path.name != SPLIT_FILE)
     if not exports:
@@ -88,8 +47,8 @@ def load(root: Path, problems: Problems, cache_dir: Path | None) -> Pool:
             f"Label Studio's export not found; looked for a .json file in {root.absolute()}. {common.HOW_TO_GET}"
         )
     files = walk(root)
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    pooled = Pool(root, videos=Table(exports[0]))
+    pooled = Pool(root)
+    videos = Files((path for path in files if path.suffix.lower() in VIDEO_SUFFIXES), root)
     images = Files(pick_images(path for path in files if path.suffix.lower() not in (".json", *VIDEO_SUFFIXES)), root)
     left: Counter[str] = Counter()
     for path in exports:
@@ -101,17 +60,20 @@ def load(root: Path, problems: Problems, cache_dir: Path | None) -> Pool:
                 continue
             drawn = [each for each in results if isinstance(each, dict) and each.get("type") in DRAWN]
             left["shapes of other kinds"] += len(results) - len(drawn)
-            file = _file(task, images, Files(videos, root))
+            file = _file(task, images, videos)
             if isinstance(file, str):
                 problems.report(where, file, "Copy the file below the data set's folder, or delete the task")
             elif file.suffix.lower() in VIDEO_SUFFIXES:
-                _add_video(pooled, file, drawn, where, problems, cache_dir)
+                _add_video(pooled, file, drawn, where, problems)
             else:
                 _add_image(pooled, file, drawn, where, problems)
     for what, times in left.items():
         if times:
             log.warning("%s: left out %d %s", root, times, what)
     return pooled
+
+
+read, read_all, class_names = readers(load)
 
 
 def _tasks(path: Path) -> list[dict[str, Any]]:
@@ -141,10 +103,13 @@ def _file(task: dict[str, Any], images: Files, videos: Files) -> Path | str:
     for value in task["data"].values():
         if not isinstance(value, str) or not value or len(value) > 3000:
             continue
-        address = urlsplit(value)
+        try:
+            address = urlsplit(value)
+        except ValueError:  # brackets that are no address
+            continue
         name = next(iter(parse_qs(address.query).get("d", [])), unquote(address.path))
         folder, _, last = name.replace("\\", "/").rpartition("/")
-        for each in dict.fromkeys((name, f"{folder}/{_HASH.sub('', last, count=1)}")):
+        for each in dict.fromkeys((name, f"{folder}/{_HASH.sub('', last)}")):
             for files in (images, videos):
                 found = files.find(each)
                 if isinstance(found, Path):
@@ -172,16 +137,8 @@ def _add_image(pooled: Pool, file: Path, drawn: list[dict[str, Any]], where: str
     pooled.images.append(image)
 
 
-def _add_video(
-    pooled: Pool, file: Path, drawn: list[dict[str, Any]], where: str, problems: Problems, cache_dir: Path | None
-) -> None:
-    try:
-        frames = open_source(file, cache_dir)
-        height, width = common.image_size(frames)
-    except DataError as error:
-        problems.report(file, f"cannot be used ({error})", "Copy it again")
-        return
-    tracks = []
+def _add_video(pooled: Pool, file: Path, drawn: list[dict[str, Any]], where: str, problems: Problems) -> None:
+    tracks: list[tuple[str, list[Any], str]] = []
     for at, each in enumerate(drawn):
         source, value = f"{where}, result {at}", each.get("value")
         name = _class(value)
@@ -189,27 +146,25 @@ def _add_video(
         if name is None or not isinstance(entries, list):
             problems.report(source, f"expected a class and a sequence, came {shown(each)}", "Correct it")
             continue
-        keys = []
-        for entry in entries:
-            number = common.whole(entry.get("frame")) if isinstance(entry, dict) else None
-            box = _box(entry, width, height) if isinstance(entry, dict) else None
-            if number is None or number < 1 or box is None:
-                problems.report(source, f"has no box, came {shown(entry)}", "Correct or delete it")
-                continue
-            keys.append(KeyFrame(number - 1, box, entry.get("enabled", True) is not False, source))
-        tracks.append((name, keys))
-    if file.stem in pooled.files:
-        problems.report(
-            where, f"there is another recording {file.stem}, {pooled.files[file.stem][0]}", "Keep one of them"
-        )
-        return
-    pooled.files[file.stem] = [file]
-    assert pooled.videos is not None
-    pooled.videos.videos[file.stem] = [
-        Row(source, number, box, label, "")
-        for number, each in sorted(by_frame(tracks, len(frames) - 1, where, stays=True).items())
-        for box, label, source in each
-    ]
+        tracks.append((name, entries, source))
+
+    def boxes(count: int, size: tuple[int, int]) -> dict[int, list[Box]]:
+        keys = ((name, _keys(entries, size, source, problems)) for name, entries, source in tracks)
+        return by_frame(keys, count - 1, where, stays=True)
+
+    pooled.add(file.stem, Film(file, {name for name, *_ in tracks}, boxes), where, problems)
+
+
+def _keys(entries: list[Any], size: tuple[int, int], where: str, problems: Problems) -> list[KeyFrame]:
+    keys, (height, width) = [], size
+    for entry in entries:
+        number = common.whole(entry.get("frame")) if isinstance(entry, dict) else None
+        box = _box(entry, width, height) if isinstance(entry, dict) else None
+        if number is None or number < 1 or box is None:
+            problems.report(where, f"has no box, came {shown(entry)}", "Correct or delete it")
+            continue
+        keys.append(KeyFrame(number - 1, box, entry.get("enabled", True) is not False, where))
+    return keys
 
 
 def _class(value: Any) -> str | None:

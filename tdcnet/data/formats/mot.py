@@ -12,65 +12,27 @@ Frames and px count from 1. Lines whose seventh value is 0 are not considered, a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tdcnet.data.errors import DataError, Problems
-from tdcnet.data.formats import common, pool
-from tdcnet.data.formats.pool import SPLIT_FILE, Labelled, Pool
+from tdcnet.data.formats import common
+from tdcnet.data.formats.pool import Labelled, Pool, by_number, readers
 from tdcnet.data.frames import list_images
-from tdcnet.data.names import Place, numbers
-from tdcnet.data.sequence import Sequence
 from tdcnet.data.walks import walk
 from tdcnet.files import read_text
 from tdcnet.shown import shown
 
 CLASSES: tuple[str, ...] = ("target",)
-"""Stands for the classes in the files; :func:`class_names` reads those."""
+"""Stands for the classes in the files; ``class_names`` reads those."""
 
 
-def read(
-    root: Path | str,
-    split: str,
-    *,
-    problems: Problems | None = None,
-    cache_dir: Path | None = None,
-    split_file: str = SPLIT_FILE,
-    first_pixel: int = 1,
-) -> list[Sequence]:
-    """Reads one side of the split, a sequence per recording.
+def load(root: Path, problems: Problems, *, first_pixel: int = 1) -> Pool:
+    """All recordings that have labels.
 
     Args:
         root: the folder that holds the recordings, or ``train`` and ``val`` with these.
-        split: ``"train"`` or ``"val"``.
-        problems: what to do with bad lines and frames; stops at the first if None.
-        cache_dir: not used here; all readers take the same arguments.
-        split_file: names of recordings by side, relative to root.
+        problems: told of bad lines and frames.
         first_pixel: x and y of the first pixel; 1 in the challenge, 0 in what some tools write.
-
-    Raises:
-        FileNotFoundError: if there is no recording, or nothing tells the sides.
-        DataError: at the first problem (policy ``"error"``), or if the split holds no usable frame.
     """
-    common.check_split(split)
-    problems = problems or Problems()
-    return pool.sequences_of(load(Path(root), problems, first_pixel), split, problems, cache_dir, split_file)
-
-
-def read_all(
-    root: Path | str, *, problems: Problems | None = None, cache_dir: Path | None = None, first_pixel: int = 1, **_: Any
-) -> list[Sequence]:
-    """All recordings, of no split; arguments and errors as those of :func:`read`."""
-    problems = problems or Problems()
-    return pool.sequences_of(load(Path(root), problems, first_pixel), None, problems, cache_dir)
-
-
-def class_names(root: Path | str, **_: Any) -> tuple[str, ...]:
-    """The names in ``labels.txt``; else the numbers of the classes, or ``target`` where there are none."""
-    return load(Path(root), Problems("skip"), 1).names()
-
-
-def load(root: Path, problems: Problems, first_pixel: int) -> Pool:
-    """All recordings that have labels."""
     found = [path for path in (walk(root) if root.is_dir() else []) if path.parts[-2:] == ("gt", "gt.txt")]
     if not found:
         raise FileNotFoundError(
@@ -80,24 +42,18 @@ def load(root: Path, problems: Problems, first_pixel: int) -> Pool:
     for path in found:
         folder = path.parent.parent
         try:
-            frames = list_images(folder / "img1")
+            images = list_images(folder / "img1")
         except FileNotFoundError:
             problems.report(path, f"there is no folder {folder / 'img1'} with the frames", "Copy it, or remove gt.txt")
             continue
-        by_number: dict[int, Labelled] = {}
         key = (folder.relative_to(root).as_posix() if folder != root else folder.name, "")
-        for image, number in zip(frames, numbers([image.name for image in frames]), strict=True):
-            if number is None:
-                problems.report(image, "expected a frame number as name, such as 000001.jpg", "Rename or remove it")
-            elif number in by_number:
-                problems.report(
-                    image, f"is frame {number}, and so is {by_number[number].path.name}", "Keep one of them"
-                )
-            else:
-                by_number[number] = Labelled(image, str(image), place=Place(key, number))
-        _add(by_number, path, pooled.classes, problems, first_pixel)
-        pooled.images += by_number.values()
+        frames = by_number(images, key, problems)
+        _add(frames, path, pooled.classes, problems, first_pixel)
+        pooled.images += frames.values()
     return pooled
+
+
+read, read_all, class_names = readers(load)
 
 
 def _add(

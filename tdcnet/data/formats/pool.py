@@ -1,6 +1,6 @@
 """What labelling tools export: frames of recordings with boxes and names of classes, and seldom a split.
 
-A reader of such an export gives a :class:`Pool`; recordings, classes and sides are made of it here. The side of a
+The ``load`` of a reader gives a :class:`Pool`; :func:`readers` makes recordings, classes and sides of it. The side of a
 recording is, in this order, what ``split.json`` says (``tdcnet split`` writes it), what the export says, or the folder
 ``train``, ``val``, ``valid`` or ``validation`` that it lies in (``test``, where there is none of these).
 """
@@ -12,16 +12,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree.ElementTree import Element
 
+from tdcnet.data.cache import decode_ahead
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common, video_csv
 from tdcnet.data.formats.coco import SPELLINGS
 from tdcnet.data.formats.recordings import Frame, build_sequences, name_recordings
 from tdcnet.data.formats.shapes import Box
-from tdcnet.data.frames import pick_images
-from tdcnet.data.names import REMEDY, Key, Place, places
+from tdcnet.data.frames import open_source
+from tdcnet.data.names import REMEDY, Key, Place, numbers, places
 from tdcnet.data.sequence import Sequence
-from tdcnet.data.walks import walk
+from tdcnet.data.video import open_videos
+from tdcnet.files import read_xml
 from tdcnet.shown import shown
 
 SPLIT_FILE = "split.json"
@@ -51,21 +55,34 @@ class Labelled:
 
 
 @dataclass
+class Film:
+    """A video and what an export says of it.
+
+    Attributes:
+        path: of the file.
+        labels: names of the classes that it has.
+        boxes: gives those on each frame, of the number of frames and their height and width.
+    """
+
+    path: Path
+    labels: set[str]
+    boxes: Callable[[int, tuple[int, int]], dict[int, list[Box]]]
+
+
+@dataclass
 class Pool:
     """All that an export holds.
 
     Attributes:
         root: of the data set.
         images: frames that are files.
-        videos: boxes on frames of videos, by the name of the recording.
-        files: the videos.
+        films: recordings that are videos, by name.
         classes: names in order; the names in use by alphabet if None.
     """
 
     root: Path
     images: list[Labelled] = field(default_factory=list)
-    videos: video_csv.Table | None = None
-    files: dict[str, list[Path]] = field(default_factory=dict)
+    films: dict[str, Film] = field(default_factory=dict)
     classes: tuple[str, ...] | None = None
 
     def names(self) -> tuple[str, ...]:
@@ -73,28 +90,82 @@ class Pool:
         if self.classes:
             return self.classes
         used = {name for image in self.images for _, name, _ in image.boxes}
-        used |= {row.label for rows in (self.videos.videos.values() if self.videos else ()) for row in rows}
+        used = used.union(*(film.labels for film in self.films.values()))
         if all(common.whole(name) is not None for name in used):
             return tuple(sorted(used, key=int)) or video_csv.CLASSES
         return tuple(sorted(used))
 
+    def add(self, name: str, film: Film, where: object, problems: Problems) -> None:
+        """Takes a video, unless there is one of that name."""
+        if name in self.films:
+            problems.report(where, f"there is another recording {name}, {self.films[name].path}", "Keep one of them")
+        else:
+            self.films[name] = film
 
-def sequences_of(
-    pool: Pool, split: str | None, problems: Problems, cache_dir: Path | None, split_file: str = SPLIT_FILE
-) -> list[Sequence]:
-    """The recordings of one side, or all if ``split`` is None.
+
+Load = Callable[..., Pool]
+Sequences = Callable[..., list[Sequence]]
+
+
+def readers(load: Load) -> tuple[Sequences, Sequences, Callable[..., tuple[str, ...]]]:
+    """``read``, ``read_all`` and ``class_names`` of a module.
 
     Args:
-        pool: as read.
-        split: ``"train"``, ``"val"`` or None.
-        problems: what to do with frames and boxes that cannot be used.
-        cache_dir: for decoded videos; the default cache if None.
-        split_file: names of recordings by side, relative to the root; goes before what the export says.
-
-    Raises:
-        FileNotFoundError: if nothing tells the sides.
-        DataError: at the first problem (policy ``"error"``), or if the split holds no usable frame.
+        load: gives the pool of a root, as ``load(root, problems, **options)``; its options are theirs.
     """
+
+    def read(
+        root: Path | str,
+        split: str,
+        *,
+        problems: Problems | None = None,
+        cache_dir: Path | None = None,
+        split_file: str = SPLIT_FILE,
+        **options: Any,
+    ) -> list[Sequence]:
+        """Reads one side of the split, a sequence per recording.
+
+        Args:
+            root: the folder that holds the export.
+            split: ``"train"`` or ``"val"``.
+            problems: what to do with what cannot be used; stops at the first if None.
+            cache_dir: for decoded videos; the default cache if None.
+            split_file: names of recordings by side, relative to root; goes before what the export says.
+            options: of ``load``.
+
+        Raises:
+            FileNotFoundError: if root holds no such export, or nothing tells the sides.
+            DataError: at the first problem (policy ``"error"``), or if the split holds no usable frame.
+        """
+        common.check_split(split)
+        problems = problems or Problems()
+        return _sequences(load(Path(root), problems, **options), split, problems, cache_dir, split_file)
+
+    def read_all(
+        root: Path | str,
+        *,
+        problems: Problems | None = None,
+        cache_dir: Path | None = None,
+        split_file: str = SPLIT_FILE,
+        **options: Any,
+    ) -> list[Sequence]:
+        """All recordings, of no split; arguments and errors as those of ``read``."""
+        problems = problems or Problems()
+        return _sequences(load(Path(root), problems, **options), None, problems, cache_dir, split_file)
+
+    def class_names(root: Path | str, *, split_file: str = SPLIT_FILE, **options: Any) -> tuple[str, ...]:
+        """What labels index into: the classes that the export names in their order, else those in use by alphabet."""
+        del split_file
+        return load(Path(root), Problems("skip"), **options).names()
+
+    for each in (read, read_all, class_names):  # found by their names in the module, as pickle wants them
+        each.__module__, each.__qualname__ = load.__module__, each.__name__
+    return read, read_all, class_names
+
+
+def _sequences(
+    pool: Pool, split: str | None, problems: Problems, cache_dir: Path | None, split_file: str
+) -> list[Sequence]:
     order = {name: at for at, name in enumerate(pool.names())}
     listed: dict[Key, list[tuple[Frame, str]]] = defaultdict(list)
     named = places(_below(image, pool.root) for image in pool.images if image.place is None)
@@ -114,11 +185,11 @@ def sequences_of(
             frame.labels.append(order[name])
             frame.sources.append(where)
         listed[place.key].append((frame, image.side or _side_of(image.path, pool.root)))
-    names: dict[Key | str, str] = {name: name for name in pool.files}
+    names: dict[Key | str, str] = {name: name for name in pool.films}
     for key, name in name_recordings(listed, [], split or "pool").items():
         names[key] = name
     sides = {side for frames in listed.values() for _, side in frames}
-    sides |= {_side_of(paths[0], pool.root) for paths in pool.files.values()}
+    sides |= {_side_of(film.path, pool.root) for film in pool.films.values()}
     is_of = _chooser(names, sides, split, pool.root, split_file)
     own, other = {}, []
     for key, frames in listed.items():
@@ -128,10 +199,30 @@ def sequences_of(
         if len(chosen) < len(frames):
             other.append(key)
     sequences = build_sequences(own, other, split or "pool", problems)
-    if pool.videos is not None:
-        chosen_videos = [name for name, paths in pool.files.items() if is_of(name, _side_of(paths[0], pool.root))]
-        sequences += video_csv.sequences_of(chosen_videos, pool.files, pool.videos, tuple(order), problems, cache_dir)
+    films = {name: film for name, film in pool.films.items() if is_of(name, _side_of(film.path, pool.root))}
+    sequences += _of_films(films, pool.root, tuple(order), problems, cache_dir)
     return common.finish(sequences, split, pool.root, problems, tuple(order))
+
+
+def _of_films(
+    films: dict[str, Film], root: Path, classes: tuple[str, ...], problems: Problems, cache_dir: Path | None
+) -> list[Sequence]:
+    decode_ahead(open_videos((film.path for film in films.values()), cache_dir))
+    table = video_csv.Table(root)
+    for name, film in films.items():
+        try:
+            frames = open_source(film.path, cache_dir)
+            size = common.image_size(frames)
+        except DataError as error:
+            problems.report(film.path, f"cannot be used ({error})", "Copy it again")
+            continue
+        table.videos[name] = [
+            video_csv.Row(where, number, box, label, "")
+            for number, boxes in sorted(film.boxes(len(frames), size).items())
+            for box, label, where in boxes
+        ]
+    files = {name: [films[name].path] for name in table.videos}
+    return video_csv.sequences_of(files, files, table, classes, problems, cache_dir)
 
 
 def _chooser(
@@ -170,6 +261,32 @@ def _below(image: Labelled, root: Path) -> str:
     return (image.path.relative_to(root) if image.path.is_relative_to(root) else image.path).as_posix()
 
 
+def read_root(path: Path, tag: str, problems: Problems) -> Element | None:
+    """The root element of a file of labels; None if it cannot be used, which is reported."""
+    try:
+        content = read_xml(path)
+    except DataError as error:
+        problems.report(path, f"cannot be used ({error})", "Correct it, or export it again")
+        return None
+    if content.tag != tag:
+        problems.report(path, f"its root is <{shown(content.tag)[1:-1]}>, expected <{tag}>", "Move it out")
+        return None
+    return content
+
+
+def by_number(images: list[Path], key: Key, problems: Problems) -> dict[int, Labelled]:
+    """The frames of one recording by the number in their names."""
+    found: dict[int, Labelled] = {}
+    for image, number in zip(images, numbers([image.name for image in images]), strict=True):
+        if number is None:
+            problems.report(image, "expected a frame number as name, such as 000001.jpg", "Rename or remove it")
+        elif number in found:
+            problems.report(image, f"is frame {number}, and so is {found[number].path.name}", "Keep one of them")
+        else:
+            found[number] = Labelled(image, str(image), place=Place(key, number))
+    return found
+
+
 class Files:
     """Images or other files below a folder, to be found by what somebody else's path says of them.
 
@@ -184,11 +301,6 @@ class Files:
         for path in paths:
             self._by_name[path.name].append(path)
             self._by_name[path.stem].append(path)
-
-    @classmethod
-    def images(cls, root: Path) -> Files:
-        """All images below a folder."""
-        return cls(pick_images(walk(root)), root)
 
     def find(self, name: str) -> Path | str:
         """The file that shares the longest end with a path, whose suffix may be left out; or what is wrong.

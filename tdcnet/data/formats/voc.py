@@ -13,68 +13,31 @@ tell the sides. Recordings and numbers are told by the names (:mod:`tdcnet.data.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 from xml.etree.ElementTree import Element
 
-from tdcnet.data.errors import DataError, Problems
-from tdcnet.data.formats import common, pool
-from tdcnet.data.formats.pool import SPLIT_FILE, Files, Labelled, Pool
+from tdcnet.data.errors import Problems
+from tdcnet.data.formats import common
+from tdcnet.data.formats.pool import Files, Labelled, Pool, read_root, readers
 from tdcnet.data.frames import pick_images
-from tdcnet.data.sequence import Sequence
 from tdcnet.data.walks import walk
-from tdcnet.files import read_text, read_xml
+from tdcnet.files import read_text
 from tdcnet.shown import shown
 
 CLASSES: tuple[str, ...] = ("target",)
-"""Stands for the names in the files; :func:`class_names` reads those."""
+"""Stands for the names in the files; ``class_names`` reads those."""
 
 LISTS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 
 
-def read(
-    root: Path | str,
-    split: str,
-    *,
-    problems: Problems | None = None,
-    cache_dir: Path | None = None,
-    split_file: str = SPLIT_FILE,
-    first_pixel: int = 0,
-) -> list[Sequence]:
-    """Reads one side of the split, a sequence per recording.
+def load(root: Path, problems: Problems, *, first_pixel: int = 0) -> Pool:
+    """All images, with what the XML files say of them.
 
     Args:
         root: the folder that holds images and labels.
-        split: ``"train"`` or ``"val"``.
-        problems: what to do with bad files and boxes; stops at the first if None.
-        cache_dir: not used here; all readers take the same arguments.
-        split_file: names of recordings by side, relative to root.
+        problems: told of bad files and boxes.
         first_pixel: 0 takes ``xmin .. ymax`` for edges, as most tools write them; 1 for the first and last pixel of
             the box, counted from 1, as the data sets of the VOC challenge have them.
-
-    Raises:
-        FileNotFoundError: if root holds no such labels, or nothing tells the sides.
-        DataError: at the first problem (policy ``"error"``), or if the split holds no usable frame.
     """
-    common.check_split(split)
-    problems = problems or Problems()
-    return pool.sequences_of(load(Path(root), problems, first_pixel), split, problems, cache_dir, split_file)
-
-
-def read_all(
-    root: Path | str, *, problems: Problems | None = None, cache_dir: Path | None = None, first_pixel: int = 0, **_: Any
-) -> list[Sequence]:
-    """All recordings, of no split; arguments and errors as those of :func:`read`."""
-    problems = problems or Problems()
-    return pool.sequences_of(load(Path(root), problems, first_pixel), None, problems, cache_dir)
-
-
-def class_names(root: Path | str, **_: Any) -> tuple[str, ...]:
-    """The names in all files, by alphabet: what labels index into."""
-    return load(Path(root), Problems("skip"), 0).names()
-
-
-def load(root: Path, problems: Problems, first_pixel: int) -> Pool:
-    """All images, with what the XML files say of them."""
     files = walk(root) if root.is_dir() else []
     labels = [path for path in files if path.suffix.lower() == ".xml"]
     if not labels:
@@ -84,14 +47,10 @@ def load(root: Path, problems: Problems, first_pixel: int) -> Pool:
     images = pick_images(path for path in files if path.suffix.lower() not in (".xml", ".txt", ".json"))
     found = {path: Labelled(path, str(path)) for path in images}
     by_name = Files(images, root)
+    labelled: dict[Path, Path] = {}
     for path in labels:
-        try:
-            content = read_xml(path)
-        except DataError as error:
-            problems.report(path, f"cannot be used ({error})", "Correct it")
-            continue
-        if content.tag != "annotation":
-            problems.report(path, f"its root is <{shown(content.tag)[1:-1]}>, expected <annotation>", "Move it out")
+        content = read_root(path, "annotation", problems)
+        if content is None:
             continue
         image = by_name.find(str(path.with_suffix("")))
         if isinstance(image, str):
@@ -100,12 +59,20 @@ def load(root: Path, problems: Problems, first_pixel: int) -> Pool:
         if isinstance(image, str):
             problems.report(path, image, "Copy the image, or delete the file")
             continue
+        if image in labelled:
+            problems.report(path, f"tells of {image}, and so does {labelled[image]}", "Keep one of them")
+            continue
+        labelled[image] = path
         _add(found[image], content, path, problems, first_pixel)
     sides = _sides(root)
     for each in found.values():
         each.side = sides.get(each.path.stem, "")
-    kept = [each for each in found.values() if each.side or not sides]
-    return Pool(root, kept)
+    for stem in sorted(sides.keys() - {path.stem for path in images}):
+        problems.report(root / "ImageSets/Main", f"the lists name {shown(stem)}, and there is no image", "Copy it")
+    return Pool(root, [each for each in found.values() if each.side or not sides])
+
+
+read, read_all, class_names = readers(load)
 
 
 def _add(image: Labelled, content: Element, path: Path, problems: Problems, first_pixel: int) -> None:

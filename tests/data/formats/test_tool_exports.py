@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -249,3 +250,41 @@ def test_files_are_found_by_the_end_of_their_path(tmp_path: Path) -> None:
     assert files.find("2") == paths[2]
     assert "2 images are called 1.png" in str(files.find("c/1.png"))
     assert "there is no image 3.png" in str(files.find("b/3.png"))
+
+
+def test_a_second_file_of_labels_is_not_mixed_in(tmp_path: Path) -> None:
+    layouts.voc(tmp_path)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/t_1.xml").write_text((tmp_path / "Annotations/t_1.xml").read_text().replace(">5<", ">9<"))
+    with pytest.raises(DataError, match=r"old/t_1\.xml: tells of .*t_1\.png, and so does .*Annotations/t_1\.xml"):
+        voc.read(tmp_path, "train")
+    assert boxes(voc.read(tmp_path, "train", problems=Problems("skip"))[0])[1] == [[1, 2, 5, 6.5]]
+
+
+def test_what_a_list_names_and_is_not_there_is_told(tmp_path: Path) -> None:
+    layouts.voc(tmp_path)
+    edit(tmp_path / "ImageSets/Main/train.txt", lambda text: f"{text}t_9\n")
+    with pytest.raises(DataError, match=r"ImageSets/Main: the lists name 't_9', and there is no image"):
+        voc.read(tmp_path, "train")
+
+
+def test_an_address_that_is_none(tmp_path: Path) -> None:
+    layouts.label_studio(tmp_path)
+    edit(tmp_path / "project.json", lambda text: text.replace("/data/upload/1/0a1b2c3d-a_0.png", "http://[a_0.png"))
+    with pytest.raises(DataError, match=r"project\.json, task 0: its data name no image or video"):
+        label_studio.read(tmp_path, "train")
+
+
+def test_only_videos_of_the_side_are_decoded(tmp_path: Path) -> None:
+    layouts.cvat(tmp_path)
+    (tmp_path / "c/film.mkv").write_bytes(b"none")
+    assert len(cvat.read(tmp_path, "val")) == 1
+    assert cvat.class_names(tmp_path) == ("drone",)
+    with pytest.raises(DataError, match=r"film\.mkv: cannot be used"):
+        cvat.read(tmp_path, "train", cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_reader_can_be_pickled(name: str) -> None:
+    read = reader(name).read
+    assert pickle.loads(pickle.dumps(read)) is read
