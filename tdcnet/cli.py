@@ -14,6 +14,7 @@ STAGES = {
     "train": "train a detector, then evaluate it",
     "eval": "evaluate a checkpoint or an export, and write a report",
     "deploy": "export a checkpoint for PyTorch, ONNX Runtime or OpenVINO",
+    "search": "try values of options, a training each, and tell the best",
     "predict": "find targets in videos, folders of images or stacks",
 }
 """Verbs that are stages of the app and take its options."""
@@ -31,6 +32,8 @@ COMMANDS = {
     "convert-official": "turn a checkpoint of TDCNet's authors into one of this project",
     "make-clips": "write made-up clips",
 }
+COMPLETION = ("completion", "--complete")
+"""What prints a shell's completion, and what that asks."""
 """Verbs that are modules of :mod:`tdcnet.commands` and take arguments."""
 
 VERBS = STAGES | COMMANDS
@@ -51,6 +54,22 @@ A SOURCE is a video, a stack (TIFF, NPY), a folder of images or videos, or a pat
 """
 SHORT = ("threshold", "draw_threshold", "tile", "scale", "fps", "video", "sheet")
 """Options of `predict` that need no `stage.` before them."""
+SEARCH = """\
+  tdcnet search OPTION=VALUES .. [OPTION=VALUE ..]
+
+VALUES are a choice (8,16 or 'range(1,9)'), or an interval to draw from ('interval(0,1)' or, over decades,
+'tag(log, interval(1e-4, 1e-2))'; 'int(interval(2,9))' of whole numbers). Quotes keep the shell from reading them.
+Each trial is a training with the other options; needs `pip install optuna`.
+
+  stage.trials=20   trainings
+  stage.metric=AP50 figure of the last validation; stage.direction=minimize if less is better
+  hydra.run.dir=    of a search that was broken off: goes on with it
+
+  tdcnet search +experiment=drone_ir dataset.root=PATH trainer.max_epochs=1 \\
+      'module.lr=tag(log, interval(5e-4, 5e-3))' dataset.batch_size=4,8,16
+
+"""
+HELPS = {"predict": PREDICT, "search": SEARCH}
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i")
 """Hydra's own options that another argument belongs to."""
 
@@ -70,7 +89,8 @@ examples:
   tdcnet check --format coco --root PATH OUT
 
 The verbs up to predict take OPTION=VALUE; `tdcnet train --cfg job` shows all with their values. The others take
---option VALUE; `tdcnet check --help` tells which.
+--option VALUE; `tdcnet check --help` tells which. `eval "$(tdcnet completion bash)"`, or zsh, and
+`tdcnet completion fish | source` let the shell complete them all.
 """
 
 
@@ -93,16 +113,17 @@ def _main(arguments: Sequence[str] | None) -> None:
 
         print(f"tdcnet {__version__}")
         return
+    if verb in COMPLETION:
+        print(complete(verb, rest), end="")
+        return
     if rest in (["-h"], ["--help"]) and verb in STAGES:
-        print(f"tdcnet {verb}: {STAGES[verb]}\n\n{PREDICT if verb == 'predict' else ''}{help_text()}", end="")
+        print(f"tdcnet {verb}: {STAGES[verb]}\n\n{HELPS.get(verb, '')}{help_text()}", end="")
         return
     if verb in COMMANDS:
         module = importlib.import_module(f"tdcnet.commands.{verb.replace('-', '_')}")
         sys.exit(module.main(rest))
-    if verb == "predict":
-        rest = with_sources(rest)
     if verb in STAGES:
-        sys.argv = [sys.argv[0], *OWN.get(verb, [f"stage={verb}"]), *rest]
+        sys.argv = [sys.argv[0], *as_options(verb, rest)]
     elif "=" in verb or verb.startswith(("+", "~", "-")):  # options alone, as train.py takes them
         sys.argv = [sys.argv[0], *given]
     else:
@@ -112,6 +133,23 @@ def _main(arguments: Sequence[str] | None) -> None:
     from tdcnet.stages.app import run
 
     run()
+
+
+def complete(verb: str, arguments: Sequence[str]) -> str:
+    """A shell's completion, or what it asks for."""
+    from tdcnet.completion import SCRIPTS, candidates
+
+    if verb == "--complete":
+        return "".join(f"{each}\n" for each in candidates(" ".join(arguments), STAGES, COMMANDS, SHORT))
+    if len(arguments) != 1 or arguments[0] not in SCRIPTS:
+        sys.exit(f'error: expected tdcnet completion {"|".join(SCRIPTS)}, as in: eval "$(tdcnet completion bash)"')
+    return SCRIPTS[arguments[0]]
+
+
+def as_options(verb: str, arguments: Sequence[str]) -> list[str]:
+    """What the app is told for a verb that is a stage."""
+    given = {"predict": with_sources, "search": with_space}.get(verb, list)(arguments)
+    return [*OWN.get(verb, [f"stage={verb}"]), *given]
 
 
 def with_sources(arguments: Sequence[str]) -> list[str]:
@@ -127,6 +165,26 @@ def with_sources(arguments: Sequence[str]) -> list[str]:
         else:
             options.append(f"stage.{each}" if each.partition("=")[0] in SHORT else each)
     return [*options, f"source=[{','.join(map(in_quotes, paths))}]"] if paths else options
+
+
+def with_space(arguments: Sequence[str]) -> list[str]:
+    """Options of the app, of arguments some of which have several values: those are the space of a search."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    from tdcnet.stages.overrides import PATHS, in_quotes, override_key
+
+    space: list[str] = []
+    options: list[str] = []
+    for each, last in zip(arguments, ["", *arguments], strict=False):
+        key = override_key(each)
+        own = last not in WITH_VALUE and key not in PATHS and not key.startswith(("stage.", "hydra."))
+        try:
+            several = own and OverridesParser.create().parse_override(each).is_sweep_override()
+        except HydraException:  # a value that needs quotes, or Hydra's own option
+            several = False
+        (space if several else options).append(each)
+    return [*options, f"stage.space=[{','.join(map(in_quotes, space))}]"] if space else options
 
 
 def is_source(argument: str) -> bool:

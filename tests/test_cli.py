@@ -13,6 +13,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tdcnet import __version__, cli
+from tdcnet.config_folder import config_folder
 from tdcnet.data.alignment import AlignmentWarning
 from tdcnet.stages import app
 from tdcnet.stages.overrides import quote_paths
@@ -114,14 +115,14 @@ def test_every_package_is_in_the_wheel():
 
 
 def test_configs_are_found_in_a_checkout_and_in_a_wheel(monkeypatch, tmp_path):
-    assert app.config_folder() == ROOT / "configs"
+    assert config_folder() == ROOT / "configs"
     package = tmp_path / "tdcnet"
-    monkeypatch.setattr(app, "__file__", str(package / "stages" / "app.py"))
+    monkeypatch.setattr("tdcnet.config_folder.__file__", str(package / "config_folder.py"))
     with pytest.raises(FileNotFoundError, match="install it again"):
-        app.config_folder()
+        config_folder()
     (package / "configs").mkdir(parents=True)
     (package / "configs" / "config.yaml").write_text("")
-    assert app.config_folder() == package / "configs"
+    assert config_folder() == package / "configs"
 
 
 @pytest.mark.slow

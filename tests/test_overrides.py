@@ -48,7 +48,7 @@ def test_a_path_arrives_as_it_is(path, key, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("program", "said"),
-    [("/bin/tdcnet", "tdcnet"), ("train.py", "python train.py"), ("/x/tdcnet/stages/app.py", "python train.py")],
+    [("/bin/tdcnet", "tdcnet"), ("train.py", "python train.py"), ("/x/tdcnet/stages/app.py", "tdcnet")],
 )
 def test_a_command_line_can_be_pasted(program, said, monkeypatch):
     monkeypatch.setattr(sys, "argv", [program])

@@ -1,4 +1,4 @@
-"""Packages that only export and other runtimes need: imported when they are used, and asked for by name."""
+"""Packages that only some users need, as for export: imported when they are used, and asked for by name."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ def missing(packages: Iterable[str]) -> list[str]:
     return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
-def require(packages: Iterable[str], purpose: str) -> None:
+def require(packages: Iterable[str], purpose: str, extra: str = "export") -> None:
     """Checks that ``packages`` are installed.
+
+    Args:
+        purpose: what they are for.
+        extra: of this project, that has them all.
 
     Raises:
         MissingPackage: naming those that are not, what they are for, and how to install them.
@@ -28,18 +32,18 @@ def require(packages: Iterable[str], purpose: str) -> None:
     if absent:
         raise MissingPackage(
             f"{purpose} needs {' and '.join(absent)}, not installed here. Install with "
-            f"`pip install {' '.join(absent)}`, or all that export needs with "
-            "`pip install -c constraints.txt -e '.[export]'`"
+            f"`pip install {' '.join(absent)}`, or all that {extra} needs with "
+            f"`pip install -c constraints.txt -e '.[{extra}]'`"
         )
 
 
-def load(package: str, purpose: str) -> Any:
+def load(package: str, purpose: str, extra: str = "export") -> Any:
     """An optional package, imported.
 
     Raises:
         MissingPackage: if it is not installed.
     """
-    require([package], purpose)
+    require([package], purpose, extra)
     return importlib.import_module(package)
 
 

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import warnings
-from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -23,6 +22,7 @@ from tdcnet.callbacks import processes
 from tdcnet.callbacks.checkpoint_io import NotSaved
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.callbacks.signals import Stopped, stop_anywhere
+from tdcnet.config_folder import config_folder
 from tdcnet.data.alignment import AlignmentWarning
 from tdcnet.data.errors import DataError
 from tdcnet.data.formats.foreign import of_name
@@ -51,19 +51,6 @@ USER_ERRORS = (
 
 THREADS = threading.excepthook
 PLAIN_WARNING = warnings.formatwarning
-
-
-def config_folder() -> Path:
-    """Where the configs are: beside the package in a checkout, in it where a wheel was installed.
-
-    Raises:
-        FileNotFoundError: if a part of the installation is missing.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "configs", package.parent / "configs"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise FileNotFoundError(f"tdcnet's configs are neither in {package} nor beside it; install it again")
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")

@@ -136,5 +136,6 @@ def in_quotes(value: str) -> str:
 def command_line(overrides: Sequence[str]) -> str:
     """The command of a run, as one would type it."""
     program = Path(sys.argv[0]).name
-    said = ["tdcnet"] if not program.endswith(".py") else ["python", "train.py" if program == "app.py" else program]
+    own = not program.endswith(".py") or program in ("app.py", "__main__.py")  # the latter of python -m
+    said = ["tdcnet"] if own else ["python", program]
     return " ".join([*said, *map(shlex.quote, overrides)])

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.metrics import DetectionMetrics
+from tdcnet.metrics.matching import Frames
 from tdcnet.run_folder import read_overrides
 from tdcnet.stages.overrides import merge_overrides, override_key
 
@@ -43,6 +45,18 @@ def data_of(cfg: DictConfig) -> ClipDataModule:
     return datamodule
 
 
+def check_metric(cfg: DictConfig) -> None:
+    """A figure ``stage.metric`` that no validation gives is told before hours of training.
+
+    Raises:
+        ValueError: naming those that there are.
+    """
+    metrics: DetectionMetrics = instantiate(cfg.module.metrics)
+    known = list(metrics.figures(Frames.from_lists([], [])))
+    if cfg.stage.metric not in known:
+        raise ValueError(f"stage.metric is {cfg.stage.metric!r}; a validation gives {', '.join(known)}")
+
+
 def run_all(runs: Mapping[str, Sequence[str]], overrides: Sequence[str], output: Path) -> list[str]:
     """Runs what is not done yet, each in a folder of its name below ``output``.
 
@@ -62,9 +76,8 @@ def run_all(runs: Mapping[str, Sequence[str]], overrides: Sequence[str], output:
             log.info("%s: done before, in %s", name, output / name)
             continue
         Console().rule(Text(f"{name}: {' '.join(own)}"))
-        if subprocess.run(
-            [sys.executable, "-m", APP, *given, f"hydra.run.dir={output / name}"], check=False
-        ).returncode:
+        command = [sys.executable, "-m", APP, *given, f"hydra.run.dir={output / name}"]
+        if subprocess.run(command, check=False, env=_environment()).returncode:
             log.error("%s failed; what it said is above and in %s", name, output / name)
             failed.append(name)
     return failed

@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from tdcnet.metrics import DetectionMetrics
-from tdcnet.metrics.matching import Frames
 from tdcnet.report.starts import Start, read_start, table_of, verdict, write_starts
 from tdcnet.stages.parts import Results, say
-from tdcnet.stages.runs import RunsFailed, data_of, run_all
+from tdcnet.stages.runs import RunsFailed, check_metric, data_of, run_all
 
 
 def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
@@ -29,7 +26,7 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     output = Path(cfg.paths.output_dir)
     if not isinstance(cfg.stage.seeds, int) or cfg.stage.seeds < 1:
         raise ValueError(f"stage.seeds is {cfg.stage.seeds}; expected a number of starts from 1")
-    _check_metric(cfg)
+    check_metric(cfg)
     data_of(cfg)
     own = ["stage=train", "logger=csv", "trainer.log_every_n_steps=5"]
     if cfg.stage.steps is not None:
@@ -43,14 +40,6 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     if failed:
         raise RunsFailed.of(failed, runs, output)
     return results
-
-
-def _check_metric(cfg: DictConfig) -> None:
-    """A figure that no validation gives is told before hours of training."""
-    metrics: DetectionMetrics = instantiate(cfg.module.metrics)
-    known = list(metrics.figures(Frames.from_lists([], [])))
-    if cfg.stage.metric not in known:
-        raise ValueError(f"stage.metric is {cfg.stage.metric!r}; a validation gives {', '.join(known)}")
 
 
 def _tell(cfg: DictConfig, output: Path, starts: Sequence[Start]) -> Results:

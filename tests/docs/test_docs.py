@@ -15,6 +15,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tdcnet import cli, stages
 from tdcnet.deploy.fold import reparameterize
@@ -75,8 +76,7 @@ def test_the_pages_have_commands_that_are_checked():
 def test_commands_are_ones_that_there_are(words):
     first, *rest = words
     if first == "tdcnet" and rest[0] in cli.STAGES:
-        rest = cli.with_sources(rest[1:]) if rest[0] == "predict" else rest[1:]
-        composes([*cli.OWN.get(words[1], [f"stage={words[1]}"]), *rest])
+        composes(cli.as_options(rest[0], rest[1:]))
     elif first == "tdcnet":
         assert rest[0] in (*cli.COMMANDS, "--help", "VERB"), words
         if rest[0] in cli.COMMANDS:
@@ -97,6 +97,10 @@ def test_commands_are_ones_that_there_are(words):
 
 def composes(given: list[str]) -> None:
     overrides = [word for word in given if not word.startswith("-")]
+    if "-m" in given:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        firsts = [f"{o.get_key_element()}={next(o.sweep_string_iterator())}" for o in parsed if o.is_sweep_override()]
+        overrides = [o.input_line for o in parsed if not o.is_sweep_override()] + firsts
     overrides = [word for word in overrides if word != "job" and not word.startswith("hydra.")]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):

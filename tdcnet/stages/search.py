@@ -1,0 +1,204 @@
+"""stage=search: which values of some options give the best figure, proposed one after the other by optuna's TPE.
+
+Each trial is a run of its own, see :mod:`tdcnet.stages.runs`. What is proposed hangs only on the seed, the number of
+the trial and the trials before it, so that a search which was broken off goes on as it would have.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from rich.console import Console
+
+from tdcnet.deploy.optional import load
+from tdcnet.files import read_json
+from tdcnet.report.search import Trial, best_of, read_figure, table_of, write_search
+from tdcnet.results import write_json
+from tdcnet.stages.overrides import command_line, merge_overrides
+from tdcnet.stages.parts import Results, plain, say
+from tdcnet.stages.runs import RunsFailed, check_metric, data_of, run_all
+
+log = logging.getLogger(__name__)
+
+RECORD = "search.json"
+FAILURES = 3
+"""Failed trials in a row that end a search: what fails them all is no matter of the options."""
+TRIES = 50
+"""Proposals for one trial, of which the first that is new is taken."""
+Space = Mapping[str, Any]
+"""Option -> distribution of optuna."""
+
+
+def search(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
+    """Runs ``stage.trials`` trials, then tells the best and how the figure follows each option.
+
+    Raises:
+        ValueError: if an option of the space cannot be read, the metric is unknown, or the folder holds another search.
+        MissingPackage: without optuna.
+        RunsFailed: if the last trials failed; the others are told first.
+    """
+    optuna = load("optuna", "`tdcnet search`", extra="search")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    output = Path(cfg.paths.output_dir)
+    if not isinstance(cfg.stage.trials, int) or cfg.stage.trials < 1:
+        raise ValueError(f"stage.trials is {cfg.stage.trials}; expected a number of trials from 1")
+    if cfg.stage.direction not in ("maximize", "minimize"):
+        raise ValueError(f"stage.direction is {cfg.stage.direction!r}; expected maximize or minimize")
+    space = space_of(plain(cfg.stage.space), optuna.distributions)
+    check_metric(cfg)
+    data_of(cfg)
+    given = merge_overrides(overrides, [], without=("stage", "hydra", "ckpt_path"))
+    said = {
+        "space": list(plain(cfg.stage.space)),
+        "metric": cfg.stage.metric,
+        "direction": cfg.stage.direction,
+        "options": given,
+    }
+    trials = read_trials(output / RECORD, said, space)
+    failed: list[str] = []
+    for number in range(cfg.stage.trials):
+        if number == len(trials):
+            options = propose(optuna, space, trials, cfg.seed, cfg.stage.direction)
+            if options is None:
+                say(f"all that the options allow was tried, in {number} trials")
+                break
+            trials.append(Trial(number, options))
+        write_json(output / RECORD, {**said, "trials": [trial.plain() for trial in trials]})
+        trial = trials[number]
+        if run_all({trial.name: ["stage=train", "logger=csv", *trial.overrides]}, overrides, output):
+            failed.append(trial.name)
+            if len(failed) == FAILURES:
+                break
+            continue
+        failed.clear()
+        trials[number] = trial = trial.with_figure(read_figure(output / trial.name, cfg.stage.metric))
+        best = best_of(trials, cfg.stage.direction)
+        say(f"{trial.name}: {cfg.stage.metric} {trial.figure:.3f}" + (f"; best {best.name}" if best else ""))
+    write_json(output / RECORD, {**said, "trials": [trial.plain() for trial in trials]})
+    return _tell(cfg, output, trials, given, failed)
+
+
+def space_of(texts: Any, distributions: Any) -> dict[str, Any]:
+    """Option -> distribution, of sweeps in Hydra's words: ``a=1,2``, ``range(..)``, ``interval(..)``, ``tag(log, ..)``.
+
+    Args:
+        texts: a list of them.
+        distributions: ``optuna.distributions``.
+
+    Raises:
+        ValueError: if one is none.
+    """
+    expected = "Expected such as a=1,2 or 'a=range(1,9)' or 'a=interval(0,1)' or 'a=tag(log, interval(1e-4,1e-2))'"
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"stage.space is {texts!r}: there is nothing to search. {expected}")
+    space: dict[str, Any] = {}
+    for text in texts:
+        try:
+            option = OverridesParser.create().parse_override(text)
+        except HydraException as error:
+            raise ValueError(f"{text!r} cannot be read. {expected}") from error
+        if not option.is_sweep_override():
+            raise ValueError(f"{text!r} has one value: there is nothing to search. {expected}")
+        name = option.get_key_element()
+        if name in space:
+            raise ValueError(f"{name} is given twice; give all of its values at once")
+        space[name] = _distribution(option, text, distributions)
+    return space
+
+
+def _distribution(option: Override, text: str, distributions: Any) -> Any:
+    value = option.value()
+    if not isinstance(value, IntervalSweep):
+        return distributions.CategoricalDistribution(list(option.sweep_string_iterator()))
+    logarithmic = "log" in value.tags
+    whole = isinstance(value.start, int)
+    kind = distributions.IntDistribution if whole else distributions.FloatDistribution
+    try:
+        return kind(value.start, value.end, log=logarithmic)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{text!r}: {error}") from error
+
+
+def read_trials(path: Path, said: Mapping[str, Any], space: Space) -> list[Trial]:
+    """What a search in this folder has so far; those that failed come without a figure, and are run again.
+
+    Raises:
+        ValueError: if it is another search.
+        DataError: if the file is damaged.
+    """
+    if not path.exists():
+        return []
+    content = read_json(path)
+    if not isinstance(content, dict) or {key: content.get(key) for key in said} != dict(said):
+        raise ValueError(f"{path} is of another search. Give the same options, or another hydra.run.dir")
+    trials = [Trial.of(n, each, path) for n, each in enumerate(content.get("trials") or [])]
+    for trial in trials:
+        fits = set(trial.options) == set(space)
+        if not fits or not all(_holds(space[name], value) for name, value in trial.options.items()):
+            raise ValueError(
+                f"{path}: {trial.name} is not of this space. Remove the file, or give another hydra.run.dir"
+            )
+    return trials
+
+
+def _holds(distribution: Any, value: Any) -> bool:
+    if hasattr(distribution, "choices"):
+        return value in distribution.choices
+    return isinstance(value, int | float) and distribution.low <= value <= distribution.high
+
+
+def propose(
+    optuna: Any, space: Space, trials: Sequence[Trial], seed: int, direction: str
+) -> dict[str, str | int | float] | None:
+    """Options of the next trial, or None if nothing new is found."""
+    tried = [trial.options for trial in trials]
+    for turn in range(TRIES):
+        sampler = optuna.samplers.TPESampler(seed=(seed * 10_007 + len(trials)) * TRIES + turn)
+        study = optuna.create_study(direction=direction, sampler=sampler)
+        for trial in trials:
+            dead = math.isnan(trial.figure)
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params=dict(trial.options),
+                    distributions=dict(space),
+                    state=optuna.trial.TrialState.FAIL if dead else optuna.trial.TrialState.COMPLETE,
+                    value=None if dead else trial.figure,
+                )
+            )
+        proposed = {name: _rounded(value, space[name]) for name, value in study.ask(dict(space)).params.items()}
+        if proposed not in tried:
+            return proposed
+    return None
+
+
+def _rounded(value: Any, distribution: Any) -> Any:
+    """A number as short as it may be written, so that a trial's options are what it ran with."""
+    if not isinstance(value, float):
+        return value
+    return min(max(float(f"{value:.4g}"), distribution.low), distribution.high)
+
+
+def _tell(
+    cfg: DictConfig, output: Path, trials: Sequence[Trial], given: Sequence[str], failed: Sequence[str]
+) -> Results:
+    metric, direction = str(cfg.stage.metric), str(cfg.stage.direction)
+    title = f"{cfg.name}: search on {cfg.dataset.name}"
+    best = best_of(trials, direction)
+    results: Results = ({}, {"trials": list(trials)})
+    if best is not None:
+        Console().print(table_of(trials, metric, direction, title))
+        files = write_search(output, trials, metric, direction, title)
+        say(f"table and plot: [bold]{', '.join(map(str, files))}[/]")
+        say(f"the best as a training: [bold]{command_line(merge_overrides(given, best.overrides))}[/]")
+        results = {metric: best.figure}, {"trials": list(trials), "best": best, "files": files}
+    if failed:
+        raise RunsFailed.of(failed, {trial.name: trial for trial in trials}, output)
+    return results
