@@ -70,7 +70,8 @@ class DetectionModule(pl.LightningModule):
 
     Attributes:
         checkpoint_info: plain data written into checkpoints under ``"tdcnet"``, from which the run can be rebuilt.
-        collected: where given, also keeps every detection of a validation with its box, for a report.
+        collect: whether validations also keep every detection with its box, for a report.
+        collected: what the last one kept.
         guard: what the step under way would spoil.
         minutes: that the training has taken, with those of the run that it goes on from.
         results: figures of the last validation by name.
@@ -111,6 +112,7 @@ class DetectionModule(pl.LightningModule):
         self.model: ClipDetector = model
         self.loss = loss(model.num_classes)
         self.metrics = metrics or DetectionMetrics()
+        self.collect = False
         self.collected: FrameCollector | None = None
         self.make_optimizer, self.lr, self.reference_batch = optimizer, lr, reference_batch
         self.weight_decay, self.warmup, self.final_lr = weight_decay, warmup, final_lr
@@ -279,6 +281,10 @@ class DetectionModule(pl.LightningModule):
     def _elapsed(self) -> float:
         """Share of ``max_minutes``."""
         return 0.0 if self.max_minutes is None else self.minutes / self.max_minutes
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the detections of the validation before."""
+        self.collected = FrameCollector() if self.collect else None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """``{"detections": ...}`` of a batch; they are counted, and callbacks may draw them."""

@@ -39,6 +39,7 @@ class Checkpoints(Checkpoint):
     Attributes:
         best_model_path: of ``best.ckpt``, empty as long as there is none.
         best_score: its figure; None if it could not be told.
+        best_is_last: whether it is of the last validation of this process.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Checkpoints(Checkpoint):
         self.checkpoint_minutes, self.on_full_disk = checkpoint_minutes, on_full_disk
         self.best_model_path = ""
         self.best_score: float | None = None
+        self.best_is_last = False
         self._saved_at = (-1, 0.0)  # step, minutes
         self._failing: set[Path] = set()  # this was said
         self._told = self._validated = self._resumed = False
@@ -112,11 +114,12 @@ class Checkpoints(Checkpoint):
                     "%s cannot be told: the validation split has no targets. best.ckpt is the last one", self.metric
                 )
             self._told = True
-        self._validated = True
+        self._validated, self.best_is_last = True, False
         if self.best_score is None or score > self.best_score:
             self.best_model_path, self.best_score = str(self.best), None if math.isnan(score) else score
             # The best comes first: a last one that speaks of a best one that is not there would lose it.
             if self._save(trainer, self.best):
+                self.best_is_last = True
                 self._save(trainer, self.last, same=self.best)
             else:
                 self.best_model_path, self.best_score = before

@@ -29,7 +29,7 @@ from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.record import LONGEST_COMMAND, Record
 from tdcnet.deploy.weights import Weights, load_into
 from tdcnet.detection import DetectionModule
-from tdcnet.metrics import DetectionMetrics, FrameCollector, format_table
+from tdcnet.metrics import DetectionMetrics, format_table
 from tdcnet.metrics.by_class import by_class
 from tdcnet.metrics.table import class_table
 from tdcnet.report import Run, write_report
@@ -167,8 +167,19 @@ def _logger(cfg: DictConfig) -> Any:
 
 def validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> dict[str, float]:
     """Figures on the validation split: returned, shown as a table, and written to ``metrics.json``."""
+    metrics = measure(trainer, parts, collect=needs_frames(cfg, parts))
+    tell(cfg, trainer, parts, metrics)
+    return metrics
+
+
+def needs_frames(cfg: DictConfig, parts: dict[str, Any]) -> bool:
+    """Whether a stage tells more than what is counted batch by batch: a report, or figures of each class."""
+    return bool(cfg.stage.get("report")) or len(parts["datamodule"].classes) > 1
+
+
+def tell(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any], metrics: dict[str, float]) -> None:
+    """Shows the figures of a validation as a table, and writes them to ``metrics.json``."""
     classes = parts["datamodule"].classes
-    metrics = measure(trainer, parts, collect=bool(cfg.stage.get("report")) or len(classes) > 1)
     if trainer.is_global_zero:
         told: dict[str, float] = {}
         if len(classes) > 1:
@@ -183,14 +194,19 @@ def validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> dic
         if len(classes) > 1:
             Console().print(class_table(classes, rows))
         say(f"all figures in [bold]{path}[/]")
-    return metrics
 
 
 def measure(trainer: pl.Trainer, parts: dict[str, Any], collect: bool) -> dict[str, float]:
     """Figures on the validation split; ``parts["frames"]`` is then every detection, if they are to be collected."""
     module: DetectionModule = parts["module"]
-    module.collected = FrameCollector() if collect else None
+    module.collect = collect
     trainer.validate(module, datamodule=parts["datamodule"], verbose=False)
+    return taken(parts)
+
+
+def taken(parts: dict[str, Any]) -> dict[str, float]:
+    """The figures of the module's last validation; ``parts["frames"]`` is what it collected."""
+    module: DetectionModule = parts["module"]
     if module.collected is not None:
         parts["frames"], module.collected = module.collected.frames(), None
     return dict(module.results)

@@ -29,7 +29,7 @@ from tdcnet.detection import DetectionModule
 from tdcnet.models.detector import STREAMS, Detector
 from tdcnet.models.single_stream import single_stream
 from tdcnet.report import Run
-from tdcnet.stages.parts import Results, build, build_trainer, report, set_weights, validate
+from tdcnet.stages.parts import Results, build, build_trainer, needs_frames, report, set_weights, taken, tell, validate
 from tdcnet.weights import find
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     parts["trainer"] = trainer
     if parts["module"].freeze_parts:
         warnings.filterwarnings("ignore", "Found .* in eval mode at the start of training")  # meant to be
+    parts["module"].collect = needs_frames(cfg, parts)
     fit(trainer, parts["module"], parts["datamodule"], resumed)
     if getattr(trainer, "fast_dev_run", False):
         return dict(parts["module"].results), parts
@@ -66,12 +67,17 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best:
         set_weights(parts["module"], read_weights(best), best)
-        log.info("evaluating %s", best)
     else:
         average = next((c.average for c in trainer.callbacks if isinstance(c, EMA)), None)  # type: ignore[attr-defined]
         parts["module"].model.load_state_dict(average or {}, strict=False)
         log.warning("there is no best.ckpt; evaluating the last weights")
-    metrics = validate(cfg, trainer, parts)
+    if best and getattr(trainer.checkpoint_callback, "best_is_last", False):  # and has just been evaluated
+        metrics = taken(parts)
+        tell(cfg, trainer, parts, metrics)
+    else:
+        if best:
+            log.info("evaluating %s", best)
+        metrics = validate(cfg, trainer, parts)
     log_options(trainer, options_of(cfg, overrides), metrics)
     if cfg.stage.get("report") and trainer.is_global_zero:
         parts["report"] = report(cfg, overrides, parts, [Run(cfg.name, parts["frames"], metrics)])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.errors import InstantiationException
+from pytorch_lightning import Trainer
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from torch.testing import assert_close
 
@@ -37,6 +38,24 @@ pytestmark = pytest.mark.filterwarnings("ignore::tdcnet.data.alignment.Alignment
 def trained(run):
     """A network after one short epoch, with its checkpoint."""
     return run()
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_best_checkpoint_is_evaluated_once(run, tmp_path, monkeypatch, epochs):
+    """What the last validation of a training found is told if it is the best one's; else the best one's is."""
+    validations = []
+    before = Trainer.validate
+    monkeypatch.setattr(Trainer, "validate", lambda *args, **kw: validations.append(1) or before(*args, **kw))
+    metrics, parts = run(f"trainer.max_epochs={epochs}", "module.lr=1e-5")
+    best = torch.load(parts["ckpt_path"], weights_only=True)
+    last_is_best = best["epoch"] == epochs - 1
+    assert len(validations) == (0 if last_is_best else 1)
+    assert epochs == 2 or last_is_best
+    output = tmp_path / "run"
+    told = json.loads((output / "predictions.json").read_text())
+    again, _ = run("stage=eval", f"ckpt_path={parts['ckpt_path']}", f"paths.output_dir={tmp_path / 'again'}")
+    assert {k: pytest.approx(v, nan_ok=True) for k, v in again.items()} == metrics
+    assert json.loads((tmp_path / "again" / "predictions.json").read_text()) == told and told
 
 
 def test_train_writes_what_it_promises(trained, tmp_path):
