@@ -100,7 +100,7 @@ def contact_sheet(images: Sequence[Any], captions: Sequence[str] | None = None, 
     Args:
         images: uint8 RGB [H, W, 3] or grey [H, W]; they may differ in size, each cell is as large as the largest.
         captions: one per image, cut where the cell ends; None leaves them out.
-        columns: pictures per row; fewer where there are fewer pictures.
+        columns: pictures per row at most.
 
     Raises:
         ValueError: if there is no image, no column, or not one caption per image.
@@ -112,8 +112,8 @@ def contact_sheet(images: Sequence[Any], captions: Sequence[str] | None = None, 
         raise ValueError(f"columns is {columns}; it must be 1 or more")
     if captions is not None and len(captions) != len(tiles):
         raise ValueError(f"{len(captions)} captions for {len(tiles)} images; they must be one per image")
-    columns = min(columns, len(tiles))
     rows = math.ceil(len(tiles) / columns)
+    columns = math.ceil(len(tiles) / rows)  # as few empty cells as so many rows allow
     border, band = 4, 0 if captions is None else 20
     cell_h, cell_w = max(tile.shape[0] for tile in tiles), max(tile.shape[1] for tile in tiles)
     sheet: Image = np.full(

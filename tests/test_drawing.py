@@ -245,3 +245,9 @@ def test_figure_goes_to_tensorboard(tmp_path):
     with SummaryWriter(tmp_path) as writer:
         writer.add_figure("val/precision_recall", precision_recall_figure([0, 1], [1, 0.5]))
     assert sum(p.stat().st_size for p in tmp_path.iterdir()) > 5000
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (3, 3), (5, 3), (6, 3), (7, 4), (9, 3), (12, 4)])
+def test_a_contact_sheet_leaves_few_cells_empty(count, columns):
+    sheet = contact_sheet([np.zeros((10, 20), np.uint8)] * count, columns=4)
+    assert sheet.shape[1] == columns * 24 + 4

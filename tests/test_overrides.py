@@ -96,3 +96,13 @@ def test_options_that_something_may_read_are_not():
     check_used(
         ["+trainer.max_steps=2", "+lr=1", "+experiment=demo", "+model/x=y", "stage.a=1"], OmegaConf.create(content)
     )
+
+
+def test_the_home_folder_is_meant_after_an_equals_sign_too(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/a b")
+    assert quote_paths(["ckpt_path=~/x.ckpt", "name=~/x", "source=~x"]) == [
+        "ckpt_path=/home/a b/x.ckpt",
+        "name=~/x",
+        "source=~x",
+    ]
+    assert quote_paths(["ckpt_path=~/x(1).ckpt"]) == ["ckpt_path='/home/a b/x(1).ckpt'"]

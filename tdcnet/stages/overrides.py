@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 import sys
@@ -96,6 +97,9 @@ def _quoted(argument: str, several: bool) -> str:
             return argument
         return f"{key}=[{','.join(in_quotes(item.strip()) for item in value[1:-1].split(',') if item.strip())}]"
     if name in PATHS or name.startswith("paths."):
+        if value.startswith("~/"):  # which a shell leaves alone after an equals sign
+            value = os.path.expanduser(value)
+            argument = f"{key}={value}"
         if several and "," in value and not Path(value).exists():
             return argument  # a sweep over several
         return argument if _parsed(argument) in (value, None) or _is_number(value) else f"{key}={in_quotes(value)}"
