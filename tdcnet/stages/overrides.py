@@ -97,7 +97,7 @@ def _quoted(argument: str, several: bool) -> str:
             return argument
         return f"{key}=[{','.join(in_quotes(item.strip()) for item in value[1:-1].split(',') if item.strip())}]"
     if name in PATHS or name.startswith("paths."):
-        if value.startswith("~/"):  # which a shell leaves alone after an equals sign
+        if value.startswith("~/") and not Path(value).exists():  # which a shell leaves alone after an equals sign
             value = os.path.expanduser(value)
             argument = f"{key}={value}"
         if several and "," in value and not Path(value).exists():

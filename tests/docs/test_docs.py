@@ -189,8 +189,8 @@ def test_own_parts_train_as_the_page_says(extension, tmp_path):
         (folder / "boxes.txt").write_text("".join(f"{i} 20 20 26 26\n" for i in range(6)))
     given = []
     for text in blocks(ROOT / "docs" / "extend.md", "sh"):
-        words = shlex.split(text)
-        given += [word for word in words[words.index("+experiment=demo") + 1 :] if not word.startswith("dataset.root")]
+        words = shlex.split(text.replace("\\\n", " "))[3:]
+        given += [word for word in words if not word.startswith(("+exp", "stage=", "trainer.max", "dataset.root"))]
     assert len(given) == 4
     small = [each for each in SMALL if each not in ("dataset=synthetic", "dataset.generate=null")]
     overrides = [*small, "dataset=demo", *given, f"dataset.root={tmp_path / 'data'}", "model=tdcnet_nano"]
