@@ -55,7 +55,7 @@ class Problems:
         Raises:
             DataError: if the policy is ``"error"``.
         """
-        message = f"{_short(where)}: {_short(what)}. {remedy}"
+        message = f"{_short(where)}: {_short(what.replace(f'({where}: ', '('))}. {remedy}"
         if self.policy == "error":
             raise DataError(f"{message} (dataset.on_bad_frame=skip leaves such frames out and counts them)")
         self.found.append(message)

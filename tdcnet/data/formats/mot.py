@@ -48,8 +48,8 @@ def load(root: Path, problems: Problems, *, first_pixel: int = 1) -> Pool:
             continue
         key = (folder.relative_to(root).as_posix() if folder != root else folder.name, "")
         frames = by_number(images, key, problems)
-        _add(frames, path, pooled.classes, problems, first_pixel)
-        pooled.images += frames.values()
+        if _add(frames, path, pooled.classes, problems, first_pixel):
+            pooled.images += frames.values()
     return pooled
 
 
@@ -58,13 +58,13 @@ read, read_all, class_names = readers(load)
 
 def _add(
     frames: dict[int, Labelled], path: Path, names: tuple[str, ...] | None, problems: Problems, first_pixel: int
-) -> None:
-    """Reads one ``gt.txt``."""
+) -> bool:
+    """Reads one ``gt.txt``; False if it cannot be used."""
     try:
         text = read_text(path)
     except DataError as error:
         problems.report(path, f"cannot be used ({error})", "Correct it")
-        return
+        return False
     for at, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
@@ -79,6 +79,7 @@ def _add(
         number, (x, y, width, height), name = parsed
         x, y = x - first_pixel, y - first_pixel
         frames[number].boxes.append(([x, y, x + width, y + height], name, f"{path}:{at}"))
+    return True
 
 
 def _parse(fields: list[str], names: tuple[str, ...] | None) -> tuple[int, list[float], str] | str | None:

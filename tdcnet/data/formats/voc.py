@@ -48,9 +48,11 @@ def load(root: Path, problems: Problems, *, first_pixel: int = 0) -> Pool:
     found = {path: Labelled(path, str(path)) for path in images}
     by_name = Files(images, root)
     labelled: dict[Path, Path] = {}
+    unknown: set[Path | str] = set()
     for path in labels:
         content = read_root(path, "annotation", problems)
-        if content is None:
+        if content is None:  # what its image shows is unknown, which is not nothing
+            unknown.add(by_name.find(str(path.with_suffix(""))))
             continue
         image = by_name.find(str(path.with_suffix("")))
         if isinstance(image, str):
@@ -69,7 +71,8 @@ def load(root: Path, problems: Problems, *, first_pixel: int = 0) -> Pool:
         each.side = sides.get(each.path.stem, "")
     for stem in sorted(sides.keys() - {path.stem for path in images}):
         problems.report(root / "ImageSets/Main", f"the lists name {shown(stem)}, and there is no image", "Copy it")
-    return Pool(root, [each for each in found.values() if each.side or not sides])
+    known = [each for path, each in found.items() if path not in unknown]
+    return Pool(root, [each for each in known if each.side or not sides])
 
 
 read, read_all, class_names = readers(load)

@@ -95,7 +95,10 @@ def read(
             problems.report(image, "the name tells no frame number", f"Move it out of the folder, or {REMEDY}")
             continue
         frame = Frame(image, place.number, str(image))
-        labelled += add_labels(frame, lines, problems)
+        told = add_labels(frame, lines, problems)
+        if told is None:  # what it shows is unknown, which is not nothing
+            continue
+        labelled += told
         recordings.setdefault(place.key, []).append(frame)
     lines.check(described.path, problems)
     warn_without_image(images, _folders(described, split), lines.num_classes, described.path)

@@ -115,8 +115,8 @@ def as_corners(boxes: NDArray[np.float64]) -> tuple[int | None, int | None]:
     return None, int(ratio.argmin()) if told else None
 
 
-def add_labels(frame: Frame, lines: Lines, problems: Problems) -> bool:
-    """Adds the boxes of a frame, as fractions; False if there is no label file."""
+def add_labels(frame: Frame, lines: Lines, problems: Problems) -> bool | None:
+    """Adds the boxes of a frame, as fractions; False if there is no label file, None if it cannot be used."""
     path = label_file(frame.path)
     try:
         text = read_text(path, MOST_LABELS, errors="replace")
@@ -124,7 +124,7 @@ def add_labels(frame: Frame, lines: Lines, problems: Problems) -> bool:
         return False
     except DataError as error:
         problems.report(path, f"cannot be used ({error})", "Copy it again")
-        return False
+        return None
     for at, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue

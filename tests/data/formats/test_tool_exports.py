@@ -198,7 +198,7 @@ def test_bad_entries_are_named_and_left_out(tmp_path: Path) -> None:
     edit(tmp_path / "voc/Annotations/t_3.xml", lambda text: text[:50])
     problems = Problems("skip")
     (train,) = voc.read(tmp_path / "voc", "train", problems=problems)
-    assert boxes(train) == [[], [], []]
+    assert boxes(train) == [[], []]
     assert [text for text in map(str, problems.found) if "t_1.xml, object 1" in text and "'wide'" in text]
     assert [text for text in map(str, problems.found) if "t_2.xml" in text and "says 41x" in text]
     assert [text for text in map(str, problems.found) if "t_3.xml" in text and "not XML" in text]
@@ -288,3 +288,19 @@ def test_only_videos_of_the_side_are_decoded(tmp_path: Path) -> None:
 def test_a_reader_can_be_pickled(name: str) -> None:
     read = reader(name).read
     assert pickle.loads(pickle.dumps(read)) is read
+
+
+def test_frames_whose_labels_cannot_be_read_are_left_out_and_not_taken_for_empty(tmp_path: Path) -> None:
+    layouts.voc(tmp_path / "voc")
+    broken = next((tmp_path / "voc").rglob("t_1.xml"))
+    broken.write_text("<annotation>")
+    with pytest.raises(DataError) as told:
+        voc.read(tmp_path / "voc", "train")
+    assert str(told.value).count(broken.name) == 1, "named once"
+    (train,) = voc.read(tmp_path / "voc", "train", problems=Problems("skip"))
+    assert [Path(train.frames.where(i)).name for i in range(len(train))] == ["t_0.png", "t_2.png", "t_3.png"]
+    layouts.mot(tmp_path / "mot")
+    gt = tmp_path / "mot/train/a/gt/gt.txt"
+    gt.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="no usable frame"):
+        mot.read(tmp_path / "mot", "train", problems=Problems("skip"))

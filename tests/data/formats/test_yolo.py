@@ -271,3 +271,13 @@ def test_labels_beside_the_images(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     (tmp_path / "frames/1.png").unlink()
     yolo.read(tmp_path, "train")
     assert "1 label files with 1 boxes have no image" in caplog.text
+
+
+def test_a_frame_whose_labels_cannot_be_read_is_left_out_and_not_taken_for_empty(root: Path) -> None:
+    label = root / "labels/train/a/9.txt"
+    label.unlink()
+    label.mkdir()
+    with pytest.raises(DataError, match=r"9\.txt: cannot be used"):
+        yolo.read(root, "train")
+    (sequence,) = yolo.read(root, "train", problems=Problems("skip"))
+    assert greys(sequence) == [10, 100, 110]
