@@ -12,7 +12,7 @@ from tdcnet.callbacks.ema import EMA
 ORDER = ("seed", "dataset.batch_size", "dataset.samples_per_epoch", "dataset.balance", "processes")
 """Those that decide which clips a batch is made of."""
 DATA = (
-    *("batch_size", "samples_per_epoch", "balance", "train_step", "num_frames", "stride", "align"),
+    *("batch_size", "samples_per_epoch", "balance", "train_step", "num_frames", "stride", "align", "align_by"),
     *("size", "train_size", "intensity_range"),
 )
 """Options of the data set."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tdcnet.data.errors import DataError
 
 Model = Literal["none", "translation", "affine", "homography"]
+AlignBy = Literal["pairs", "keyframes"]
 Array = NDArray[Any]
 
 VERSION = 1
@@ -98,21 +99,26 @@ class Aligner:
 
     Args:
         model: the richest model allowed; ``"none"`` always gives the identity.
+        by: what clips are registered by: ``"pairs"``, each frame of a clip and its newest, or ``"keyframes"``, each
+            frame of a recording and one before it, see :class:`~tdcnet.data.camera.Camera`.
 
     Raises:
-        ValueError: for a model that is not one of these.
+        ValueError: for a model or a way that is not one of these.
     """
 
     model: Model = "homography"
+    by: AlignBy = "pairs"
 
     def __post_init__(self) -> None:
         if self.model not in get_args(Model):
             raise ValueError(f"alignment model is {self.model!r}; allowed are {', '.join(get_args(Model))}")
+        if self.by not in get_args(AlignBy):
+            raise ValueError(f"align_by is {self.by!r}; allowed are {', '.join(get_args(AlignBy))}")
 
     @property
     def tag(self) -> str:
         """Tells homographies of this aligner from those of another or an older one."""
-        return f"{self.model}-v{VERSION}"
+        return f"{self.model}-v{VERSION}" + ("" if self.by == "pairs" else f"-{self.by}")
 
     def __call__(self, frame: Array, newest: Array) -> NDArray[np.float32]:
         """Homography [3, 3] from ``frame`` to ``newest``, both uint8 or uint16 [H, W].

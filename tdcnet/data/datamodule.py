@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from tdcnet.allocator import keep_freed_memory
-from tdcnet.data.alignment import Aligner
+from tdcnet.data.alignment import AlignBy, Aligner
 from tdcnet.data.augment import Augment
 from tdcnet.data.cache import decode_ahead
 from tdcnet.data.classes import select
@@ -64,6 +64,8 @@ class ClipDataModule(pl.LightningDataModule):
             ``"on_the_fly"`` registers each clip as it is loaded, ``"none"`` leaves frames as they are. Registered
             frames that came with the data set are used in the first two.
         align_model: motion model, see :class:`~tdcnet.data.alignment.Aligner`.
+        align_by: ``"pairs"`` registers each frame of a clip with its newest, ``"keyframes"`` each frame of a recording
+            once, from which clips of any length are composed; that needs ``align="ahead"``.
         homography_dir: folder of the homographies; needed for ``"ahead"``.
         decode: ``"ahead"`` decodes all frames before the start into files of raw pixels in ``cache_dir``, from which
             any clip is read at once, ``"on_the_fly"`` decodes image files for each clip. Videos are decoded into such
@@ -135,10 +137,12 @@ class ClipDataModule(pl.LightningDataModule):
         decode: Decode = "on_the_fly",
         names: str | None = None,
         one_frame_recordings: Lone = "error",
+        align_by: AlignBy = "pairs",
     ) -> None:
         super().__init__()
         for option, value, allowed in (
             ("align", align, get_args(Align)),
+            ("align_by", align_by, get_args(AlignBy)),
             ("decode", decode, get_args(Decode)),
             ("one_frame_recordings", one_frame_recordings, get_args(Lone)),
         ):
@@ -146,6 +150,8 @@ class ClipDataModule(pl.LightningDataModule):
                 raise ValueError(f"{option} is {value!r}; allowed are {', '.join(allowed)}")
         if align == "ahead" and homography_dir is None:
             raise ValueError("align='ahead' needs homography_dir, a folder for the homographies; or use 'on_the_fly'")
+        if align == "on_the_fly" and align_by != "pairs":
+            raise ValueError(f"align_by={align_by!r} needs align='ahead': all frames before a clip's count")
         Problems(on_bad_frame)  # raises here, not hours later
         self.read, self.root = read, Path(root)
         self.size = _pair(size)
@@ -153,7 +159,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.num_frames, self.stride = num_frames, stride
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.num_workers, self.augment = num_workers, augment
-        self.align, self.align_model, self.decode = align, align_model, decode
+        self.align, self.align_model, self.align_by, self.decode = align, align_model, align_by, decode
         self.homography_dir = None if homography_dir is None else Path(homography_dir)
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         check_range(intensity_range)
@@ -308,7 +314,7 @@ class ClipDataModule(pl.LightningDataModule):
         return HomographyStore(self.homography_dir, self.num_frames, self.stride, self._aligner().tag)
 
     def _aligner(self) -> Aligner:
-        return Aligner(model=self.align_model)
+        return Aligner(self.align_model, self.align_by)
 
     # -- loaders -------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.data.alignment import Aligner, Prepared
+from tdcnet.data.camera import Camera
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import Sequence
 from tdcnet.files import check_writable, read_arrays, write_arrays
@@ -239,7 +240,8 @@ def align_sequences(
             continue
         if stored is not None:
             results[sequence.name] = stored
-        chunks = [frames[i : i + _CHUNK] for i in range(0, len(frames), _CHUNK)]
+        at_once = _CHUNK if aligner.by == "pairs" else len(frames)  # by keyframes all frames before count
+        chunks = [frames[i : i + at_once] for i in range(0, len(frames), at_once)]
         left[sequence.name] = len(chunks)
         tasks += [(sequence, chunk) for chunk in chunks]
     for kind, files in refused.items():  # a line for all of a kind: a new version finds every file old
@@ -301,17 +303,14 @@ def _align(
     sequence: Sequence, newest_frames: list[int], store: HomographyStore, aligner: Aligner
 ) -> tuple[Homographies, Summary]:
     """Homographies [len(newest_frames), T - 1, 3, 3] of the clips that end at these frames."""
+    if aligner.by == "keyframes":
+        return _align_by_keyframes(sequence, newest_frames, store, aligner)
     summary = Summary()
     window: dict[int, Prepared | None] = {}
 
     def prepared(index: int) -> Prepared | None:
         if index not in window:
-            try:
-                window[index] = aligner.prepare(sequence.frames.read(index))
-            except DataError as error:
-                window[index] = None
-                where = sequence.frames.where(index)
-                summary.problems.append(str(error) if where in str(error) else f"{where}: {error}")
+            window[index] = _prepared(sequence, index, aligner, summary)
         return window[index]
 
     rows = np.empty((len(newest_frames), store.num_frames - 1, 3, 3), np.float32)
@@ -325,6 +324,49 @@ def _align(
                 found[index] = _pair(prepared(index), prepared(newest), aligner, sequence, newest, summary)
         row[:] = [found[index] for index in clip]
     return rows, summary
+
+
+def _align_by_keyframes(
+    sequence: Sequence, newest_frames: list[int], store: HomographyStore, aligner: Aligner
+) -> tuple[Homographies, Summary]:
+    """The same by one registration of every frame up to the last of these."""
+    summary = Summary()
+
+    def register(frame: Prepared, key: Prepared) -> tuple[Homographies, str | None]:
+        summary.pairs += 1
+        homography, cause = aligner.register(frame, key)
+        if cause is not None:
+            summary.fallbacks[cause] = summary.fallbacks.get(cause, 0) + 1
+        return homography, cause
+
+    camera = Camera(register, lambda ready: ready.shape)
+    rows = np.empty((len(newest_frames), store.num_frames - 1, 3, 3), np.float32)
+    row_of = {newest: row for newest, row in zip(newest_frames, rows, strict=True)}
+    first = min(int(sequence.segment_start[newest]) for newest in newest_frames)
+    for position in range(first, max(newest_frames) + 1):
+        if position == first or sequence.segment_start[position] == position:
+            camera.cut()
+        if (ready := _prepared(sequence, position, aligner, summary)) is not None:
+            try:
+                camera.add(position, ready)
+            except DataError as error:  # of another size
+                summary.problems.append(f"{sequence.frames.where(position)}: {error}")
+        if position in row_of:
+            clip = sequence.clip_indices(position, store.num_frames, store.stride)[:-1]
+            summary.skipped += len({index for index in clip if not {index, position} <= camera.poses.keys()})
+            row_of[position][:] = [camera.between(index, position) for index in clip]
+            camera.forget(min(clip, default=position))
+    return rows, summary
+
+
+def _prepared(sequence: Sequence, index: int, aligner: Aligner, summary: Summary) -> Prepared | None:
+    """A frame ready for registration; None if it is bad, which is noted."""
+    try:
+        return aligner.prepare(sequence.frames.read(index))
+    except DataError as error:
+        where = sequence.frames.where(index)
+        summary.problems.append(str(error) if where in str(error) else f"{where}: {error}")
+        return None
 
 
 def _pair(

@@ -40,6 +40,7 @@ class Record:
         size: height and width in px of the clips it was validated on.
         num_frames: T, frames of a clip.
         stride: frames from one frame of a clip to the next.
+        align_by: what its clips were registered by, see :class:`~tdcnet.data.alignment.Aligner`.
         scale: px of the network's input for a px of the frames that it was validated on.
         rate: frames a second of these.
         threshold: score from which on there were 0.1 false alarms per frame on these.
@@ -56,6 +57,7 @@ class Record:
     size: tuple[int, int] | None = None
     num_frames: int | None = None
     stride: int | None = None
+    align_by: str = "pairs"
     scale: float | None = None
     rate: float | None = None
     threshold: float | None = None
@@ -170,6 +172,7 @@ SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "size": (lambda value: are_whole(value, 2, *SIDES), f"height and width in px, each {SIDES[0]} to {SIDES[1]}"),
     "num_frames": (lambda value: is_whole(value, 1, 1000), "a number of frames from 1 to 1000"),
     "stride": (lambda value: is_whole(value, 1, 10_000), "a number of frames from 1 to 10000"),
+    "align_by": (lambda value: value in ("pairs", "keyframes"), "pairs or keyframes"),
     "scale": (lambda value: is_number(value) and 1e-3 <= value <= 1e3, "a factor from 0.001 to 1000"),
     "rate": (lambda value: is_number(value) and 0 < value <= 1e6, "frames a second up to 1e6"),
     "threshold": (lambda value: is_number(value) and 0 <= value <= 1, "a score from 0 to 1"),

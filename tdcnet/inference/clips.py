@@ -16,11 +16,13 @@ class Clip:
 
     Attributes:
         newest: position of the frame.
+        positions: of the T frames.
         images: T grey images [H, W], oldest first; where there is no older one the first stands for it.
         whole: whether they reach as far back as they are to; the first ones of a recording do not.
     """
 
     newest: int
+    positions: list[int]
     images: list[Image]
     whole: bool
 
@@ -58,7 +60,7 @@ def clips_of(images: Iterable[Image | None], reach: Reach) -> Iterator[Clip]:
         for position in [each for each in kept if each < wanted[0]]:
             del kept[position]
         if all(position in kept for position in wanted):
-            yield Clip(newest, [kept[position] for position in wanted], whole)
+            yield Clip(newest, wanted, [kept[position] for position in wanted], whole)
 
 
 def evenly(num_frames: int, stride: int) -> Reach:

@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tdcnet.data.alignment import Aligner, Model
+from tdcnet.data.alignment import AlignBy, Aligner, Model
 from tdcnet.data.errors import DataError, Policy, Problems
 from tdcnet.data.transforms import Image, Matrix
-from tdcnet.data.views import Range, check_range, pad_grey, register_clip, to_unit, view
+from tdcnet.data.views import Range, check_range, pad_grey, to_unit, view
 from tdcnet.finite import number
 from tdcnet.inference.clips import Clip, clips_of
 from tdcnet.inference.found import Found
 from tdcnet.inference.layouts import Layout, Tiling, layout_of
 from tdcnet.inference.recordings import Recording, with_range
-from tdcnet.inference.registration import StreamAligner
+from tdcnet.inference.registration import Registration, registration
 from tdcnet.inference.tiles import Detections
 
 if TYPE_CHECKING:
@@ -67,11 +67,12 @@ class Options:
         check_range(self.intensity_range)
         Problems(self.on_bad_frame)
 
-    def register(self, num_frames: int, span: int) -> StreamAligner | None:
+    def register(self, num_frames: int, span: int, by: AlignBy) -> Registration | None:
         """What registers the clips of a recording, which reach back ``span`` frames."""
         if self.align in (False, "none") or num_frames < 2:
             return None
-        return StreamAligner(Aligner() if self.align is True else Aligner(self.align), most=span + num_frames)  # type: ignore[arg-type]
+        model: Model = "homography" if self.align in (True, False) else self.align  # type: ignore[assignment]
+        return registration(Aligner(model, by), span + num_frames)
 
 
 class Prediction(Iterator[tuple[Image, Found]]):
@@ -108,7 +109,10 @@ class Prediction(Iterator[tuple[Image, Found]]):
         images, self.intensity_range = with_range(
             recording, self.options.intensity_range or detector.record.intensity_range
         )
-        register = self.options.register(detector.num_frames, self._span)
+        by: AlignBy = "keyframes" if detector.record.align_by == "keyframes" else "pairs"
+        register = self.options.register(detector.num_frames, self._span, by)
+        if register is not None:
+            images = register.watch(images, recording.reach)
         layout: Layout | None = None
         waiting: list[tuple[Clip, list[tuple[Tensor, Tensor]]]] = []
 
@@ -126,7 +130,7 @@ class Prediction(Iterator[tuple[Image, Found]]):
                 newest = clip.images[-1]
                 if layout is None:
                     layout = self._layout((newest.shape[0], newest.shape[1]))
-                moved = None if register is None else register_clip(clip.images, register)
+                moved = None if register is None else register.of(clip)
                 waiting.append((clip, [self._view(clip.images, matrix, moved) for matrix in layout.matrices]))
                 if recording.live or len(waiting) * len(layout.matrices) >= AT_ONCE:
                     yield from flush()

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from tdcnet.deploy.record import Record
 from tdcnet.stages.overrides import override_key
 
-FROM_RECORD = ("size", "num_frames", "stride", "intensity_range", "classes")
+FROM_RECORD = ("size", "num_frames", "stride", "align_by", "intensity_range", "classes")
 """Keys of ``dataset`` that the record gives where the command line does not."""
 ONLY_TRAINING = ("batch_size", "eval_batch_size", "num_workers", "samples_per_epoch", "balance", "train_step", "seed")
 """Keys of ``dataset`` that an evaluation does not feel."""

@@ -83,6 +83,7 @@ def build(
         size=datamodule.size,
         num_frames=datamodule.num_frames,
         stride=datamodule.stride,
+        align_by=datamodule.align_by,
         scale=record.scale,
         rate=record.rate,
         threshold=record.threshold,
