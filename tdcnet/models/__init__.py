@@ -5,7 +5,7 @@ from tdcnet.models.detector import Detector
 from tdcnet.models.fusion import ConcatFusion, DividedSpaceTimeFusion, SumFusion
 from tdcnet.models.head import DecoupledHead
 from tdcnet.models.motion_detector import Motion2D
-from tdcnet.models.motion_inputs import Differences, NewestFrame
+from tdcnet.models.motion_inputs import Differences, Memory, NewestFrame
 from tdcnet.models.neck import TopDownNeck
 from tdcnet.models.postprocess import postprocess
 from tdcnet.models.presets import (
@@ -29,6 +29,7 @@ __all__ = [
     "Detector",
     "Differences",
     "DividedSpaceTimeFusion",
+    "Memory",
     "Motion2D",
     "NewestFrame",
     "ShuffleNet3D",

@@ -15,6 +15,7 @@ from tdcnet.models import (
     CSPDarknet,
     DecoupledHead,
     Differences,
+    Memory,
     Motion2D,
     NewestFrame,
     TopDownNeck,
@@ -56,6 +57,38 @@ def test_differences_by_hand() -> None:
     image = Differences(2, 3)(aligned, torch.full_like(aligned, -1))
     assert image.flatten().tolist() == [4, 4 - 0, 4 - 1, 25, 25 - 9, 25 - 16]
     assert Differences(2, 3).out_channels == 6
+
+
+@pytest.mark.parametrize(("background", "last"), [("median", 25 - 4.0), ("mean", 25 - 7.5), ("none", None)])
+def test_memory_by_hand(background: str, last: float | None) -> None:
+    """One channel, five frames: the newest, its difference to the last and the last but two, and to the four older
+    ones' middle (1 and 7, so 4) or mean."""
+    aligned = torch.tensor([0.0, 1, 7, 22, 25]).view(1, 1, 5, 1, 1)
+    memory = Memory(1, 5, steps=(1, 3), background=background)  # type: ignore[arg-type]
+    image = memory(aligned, torch.full_like(aligned, -1))
+    assert image.flatten().tolist() == [25, 25 - 22, 25 - 1, *([] if last is None else [last])]
+    assert memory.out_channels == image.shape[1] and memory.frames_needed == 5
+
+
+def test_memory_keeps_channels_apart() -> None:
+    aligned = torch.rand(2, 3, 8, 4, 4)
+    image = Memory(3, 8, steps=(2,))(aligned, aligned)
+    alone = [Memory(1, 8, steps=(2,))(aligned[:, c : c + 1], aligned[:, c : c + 1]) for c in range(3)]
+    assert_close(image.view(2, 3, 3, 4, 4), torch.stack(alone, dim=2), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": (5,)}, "steps has 5; a clip of 5 frames has 1 to 4 before its newest"),
+        ({"steps": (0,)}, "steps has 0"),
+        ({"background": "mode"}, "allowed are median, mean, none"),
+        ({"num_frames": 1, "steps": ()}, "num_frames is 1, expected 2 or more"),
+    ],
+)
+def test_memory_that_cannot_be_is_told(given: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Memory(**{"num_frames": 5, "steps": (1,), **given})
 
 
 def test_the_newest_frame_is_one_that_is_not_aligned_and_alone() -> None:
