@@ -149,7 +149,17 @@ def complete(verb: str, arguments: Sequence[str]) -> str:
 def as_options(verb: str, arguments: Sequence[str]) -> list[str]:
     """What the app is told for a verb that is a stage."""
     given = {"predict": with_sources, "search": with_space}.get(verb, list)(arguments)
-    return [*OWN.get(verb, [f"stage={verb}"]), *given]
+    flags, options = split_flags(given)
+    return [*flags, *OWN.get(verb, [f"stage={verb}"]), *options]  # Hydra takes options in one go only
+
+
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's own options with what belongs to them, and the others."""
+    flags: list[str] = []
+    options: list[str] = []
+    for each, last in zip(arguments, ["", *arguments], strict=False):
+        (flags if each.startswith("-") or last in WITH_VALUE else options).append(each)
+    return flags, options
 
 
 def with_sources(arguments: Sequence[str]) -> list[str]:
@@ -161,7 +171,7 @@ def with_sources(arguments: Sequence[str]) -> list[str]:
     options: list[str] = []
     for each, last in zip(arguments, before, strict=False):
         if is_source(each) and last not in WITH_VALUE:
-            paths.append(each)
+            paths.append(os.path.expanduser(each) if each.startswith("~/") else each)
         else:
             options.append(f"stage.{each}" if each.partition("=")[0] in SHORT else each)
     return [*options, f"source=[{','.join(map(in_quotes, paths))}]"] if paths else options
@@ -178,7 +188,8 @@ def with_space(arguments: Sequence[str]) -> list[str]:
     options: list[str] = []
     for each, last in zip(arguments, ["", *arguments], strict=False):
         key = override_key(each)
-        own = last not in WITH_VALUE and key not in PATHS and not key.startswith(("stage.", "hydra."))
+        own = last not in WITH_VALUE and not key.startswith(("stage.", "hydra.", "paths."))
+        own = own and (key not in PATHS or key == "init_from")
         try:
             several = own and OverridesParser.create().parse_override(each).is_sweep_override()
         except HydraException:  # a value that needs quotes, or Hydra's own option
@@ -189,7 +200,8 @@ def with_space(arguments: Sequence[str]) -> list[str]:
 
 def is_source(argument: str) -> bool:
     """Whether an argument is a path, and no option."""
-    return not argument.startswith(("-", "+", "~")) and ("=" not in argument or os.path.exists(argument))
+    home = argument.startswith("~/")
+    return home or (not argument.startswith(("-", "+", "~")) and ("=" not in argument or os.path.exists(argument)))
 
 
 def help_text() -> str:

@@ -55,7 +55,7 @@ def test_predict_takes_paths_as_they_are(asked, tmp_path, monkeypatch):
     (argument,) = quote_paths(given[2:])
     assert OverridesParser.create().parse_override(argument).value() == ["clip.mp4", "it's (1).mp4", "a=1.mp4"]
     assert asked("predict", "a.mp4", "threshold=0.5", "tile=false")[1:3] == ["stage.threshold=0.5", "stage.tile=false"]
-    assert asked("predict", "--cfg", "job", "+x=1") == ["stage=predict", "--cfg", "job", "+x=1"]
+    assert asked("predict", "--cfg", "job", "+x=1") == ["--cfg", "job", "stage=predict", "+x=1"]
 
 
 def test_help_of_predict_names_its_options(capsys):
@@ -165,3 +165,20 @@ def test_a_wheel_works_elsewhere(tmp_path):
     assert "motion_2d" in tdcnet("models")
     assert "3: " in tdcnet("predict", str(frames), "trainer=cpu")
     assert len(list(tmp_path.glob("logs/predict/*/predictions/3.csv"))) == 1
+
+
+def test_hydras_own_options_may_stand_anywhere():
+    assert cli.as_options("eval", ["-m", "ckpt_path=a,b"]) == ["-m", "stage=eval", "ckpt_path=a,b"]
+    assert cli.as_options("eval", ["ckpt_path=a", "--cfg", "job", "x=1"]) == [
+        "--cfg",
+        "job",
+        "stage=eval",
+        "ckpt_path=a",
+        "x=1",
+    ]
+    assert cli.as_options("train", ["seed=1", "--multirun"]) == ["--multirun", "seed=1"]
+
+
+def test_a_source_in_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert cli.with_sources(["~/v/*.mp4", "~name"]) == ["~name", "source=['/home/me/v/*.mp4']"]

@@ -16,6 +16,11 @@ from tdcnet.completion import SCRIPTS, candidates
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(autouse=True)
+def in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
 def offered(line: str) -> list[str]:
     return candidates(line, STAGES, COMMANDS, SHORT)
 
@@ -38,6 +43,10 @@ def offered(line: str) -> list[str]:
         ("tdcnet predict thr", ["threshold="]),
         ("tdcnet train thr", []),
         ("tdcnet predict clip", []),
+        ("tdcnet predict README", ["README.md"]),
+        ("tdcnet predict exam", ["examples/"]),
+        ("tdcnet predict examples/det", ["examples/detect.py"]),
+        ("tdcnet train experiment", []),
         ("tdcnet models t", ["tdcnet_nano"]),
         ("tdcnet check --form", ["--format"]),
         ("tdcnet check fold", []),

@@ -96,7 +96,7 @@ def recordings_of(
         yield Recording("frames", _grey_of(source, given), evenly(num_frames, stride(None)), live=True, given=given)
         return
     for path in paths:
-        for each in sources(Path(path), cache_dir):
+        for each in sources(Path(path).expanduser(), cache_dir):
             step = stride(getattr(each.frames, "rate", None))
             tell_times([each], num_frames, step)
             missing: list[str] = []

@@ -152,7 +152,7 @@ def _over(panel: Axes, done: Sequence[Trial], name: str, numbers: Sequence[int])
         panel.set_xlim(-0.5, len(choices) - 0.5)
     else:
         places = [float(value) for value in values]  # type: ignore[misc]
-        if min(places) > 0 and max(places) / min(places) > 20:
+        if min(places) > 0 and max(places) / min(places) > 5:
             panel.set_xscale("log")
     panel.scatter(places, [trial.figure for trial in done], c=numbers, s=18)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
@@ -22,6 +25,7 @@ from tdcnet.callbacks import processes
 from tdcnet.callbacks.checkpoint_io import NotSaved
 from tdcnet.callbacks.reparam import ReparamError
 from tdcnet.callbacks.signals import Stopped, stop_anywhere
+from tdcnet.cli import split_flags
 from tdcnet.config_folder import config_folder
 from tdcnet.data.alignment import AlignmentWarning
 from tdcnet.data.errors import DataError
@@ -29,10 +33,11 @@ from tdcnet.data.formats.foreign import of_name
 from tdcnet.deploy.graph import ExportError
 from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.weights import CheckpointError
+from tdcnet.files import read_json
 from tdcnet.finite import NonFinite
 from tdcnet.shown import lines
 from tdcnet.stages.overrides import quote_paths
-from tdcnet.stages.runs import RunsFailed
+from tdcnet.stages.runs import RunsFailed, run_alone
 
 # Lightning's own affairs, or about settings that are meant.
 for message in (
@@ -50,17 +55,23 @@ USER_ERRORS = (
 )
 
 THREADS = threading.excepthook
+ARGUMENTS: list[str] = []
+"""Of this process."""
+FAILED: list[str] = []
+"""Folders of a sweep's runs that came to no end."""
 PLAIN_WARNING = warnings.formatwarning
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
 def main(cfg: DictConfig) -> float | None:
-    """Runs the stage; the best AP50 is what a sweep maximises."""
+    """Runs the stage, or one of a sweep; its AP50."""
     if not processes.is_first():
         logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
     # A full disk is told once, not by every line of the log and every thread that writes.
     logging.raiseExceptions = False
     threading.excepthook = lambda found: None if isinstance(found.exc_value, OSError) else THREADS(found)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return _alone(list(HydraConfig.get().overrides.task), str(HydraConfig.get().runtime.output_dir))
     failed = True
     try:
         metrics, _ = stages.run(cfg, list(HydraConfig.get().overrides.task))
@@ -80,6 +91,19 @@ def main(cfg: DictConfig) -> float | None:
     finally:
         processes.finish(failed)
     return metrics.get("AP50")
+
+
+def _alone(options: list[str], output: str) -> float | None:
+    """Runs one of a sweep in a process of its own, as those of a comparison: one that fails or is left in a state that
+    the next would stumble over, as processes that train together are, takes nothing with it. Its AP50, if it ended."""
+    flags = [flag for flag in split_flags(ARGUMENTS)[0] if flag not in ("-m", "--multirun")]
+    if run_alone([*flags, *options], Path(output)):
+        FAILED.append(output)
+        return None
+    metrics = Path(output) / "metrics.json"
+    figures = read_json(metrics) if metrics.is_file() else {}
+    value = figures.get("AP50") if isinstance(figures, dict) else None
+    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def tell(message: object, hint: str = "") -> None:
@@ -110,9 +134,12 @@ def run() -> None:
         sys.argv[1:] = quote_paths(sys.argv[1:])
     except ValueError as error:
         sys.exit(f"error: {error}")
+    ARGUMENTS[:], FAILED[:] = sys.argv[1:], []
     processes.begin()
     stop_anywhere()
     main()
+    if FAILED:
+        sys.exit(f"error: {len(FAILED)} runs of the sweep failed: {', '.join(FAILED)}. What they said is above")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from tdcnet.deploy.weights import Weights, load_into
 from tdcnet.detection import DetectionModule
 from tdcnet.metrics import DetectionMetrics, format_table
 from tdcnet.metrics.by_class import by_class
+from tdcnet.metrics.matching import Frames
 from tdcnet.metrics.table import class_table
 from tdcnet.report import Run, write_report
 from tdcnet.report.exchange import write_ground_truth, write_predictions
@@ -164,6 +165,18 @@ def _logger(cfg: DictConfig) -> Any:
             raise
         kind = str(cfg.logger._target_).rpartition(".")[2]
         raise MissingPackage(f"{kind} needs a package that is not installed ({error.__cause__})") from error
+
+
+def check_metric(cfg: DictConfig, option: str = "stage.metric") -> None:
+    """A figure that no validation gives is told before hours of training.
+
+    Raises:
+        ValueError: naming those that there are.
+    """
+    metrics: DetectionMetrics = instantiate(cfg.module.metrics)
+    known = list(metrics.figures(Frames.from_lists([], [])))
+    if (asked := OmegaConf.select(cfg, option)) not in known:
+        raise ValueError(f"{option} is {asked!r}; a validation gives {', '.join(known)}")
 
 
 def validate(cfg: DictConfig, trainer: pl.Trainer, parts: dict[str, Any]) -> dict[str, float]:

@@ -79,8 +79,10 @@ def _sources(given: Any) -> list[str]:
             )
         matches = sorted(glob.glob(each)) if any(mark in each for mark in "*?[") and not Path(each).exists() else [each]
         if not matches:
-            raise DataError(f"source={each} finds no file; a pattern such as 'clips/*.mp4' goes in quotes")
+            log.warning("source=%s finds no file", each)
         found += matches
+    if not found:
+        raise DataError("no source is a file; a pattern such as 'clips/*.mp4' goes in quotes")
     once = list(dict.fromkeys(found))
     if len(once) < len(found):
         log.info("%d sources are named more than once, and are looked at once", len(found) - len(once))

@@ -6,31 +6,39 @@ the trial and the trials before it, so that a search which was broken off goes o
 
 from __future__ import annotations
 
+import difflib
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from tdcnet.data.errors import DataError
 from tdcnet.deploy.optional import load
 from tdcnet.files import read_json
 from tdcnet.report.search import Trial, best_of, read_figure, table_of, write_search
 from tdcnet.results import write_json
+from tdcnet.shown import shown
 from tdcnet.stages.overrides import command_line, merge_overrides
-from tdcnet.stages.parts import Results, plain, say
-from tdcnet.stages.runs import RunsFailed, check_metric, data_of, run_all
+from tdcnet.stages.parts import Results, check_metric, plain, say
+from tdcnet.stages.runs import RunsFailed, data_of, run_all
 
 log = logging.getLogger(__name__)
 
 RECORD = "search.json"
 FAILURES = 3
 """Failed trials in a row that end a search: what fails them all is no matter of the options."""
+MOST_CHOICES = 10_000
+"""Values of one option."""
+EXPECTED = "Expected such as a=1,2 or 'a=range(1,9)' or 'a=interval(0,1)' or 'a=tag(log, interval(1e-4,1e-2))'"
+MISSING = object()
 TRIES = 50
 """Proposals for one trial, of which the first that is new is taken."""
 Space = Mapping[str, Any]
@@ -53,6 +61,7 @@ def search(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     if cfg.stage.direction not in ("maximize", "minimize"):
         raise ValueError(f"stage.direction is {cfg.stage.direction!r}; expected maximize or minimize")
     space = space_of(plain(cfg.stage.space), optuna.distributions)
+    check_known(cfg, space)
     check_metric(cfg)
     data_of(cfg)
     given = merge_overrides(overrides, [], without=("stage", "hydra", "ckpt_path"))
@@ -63,7 +72,9 @@ def search(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         "options": given,
     }
     trials = read_trials(output / RECORD, said, space)
-    failed: list[str] = []
+    log.info("hydra.run.dir=%s goes on with this search", output)
+    failed: dict[str, Trial] = {}
+    streak = 0
     for number in range(cfg.stage.trials):
         if number == len(trials):
             options = propose(optuna, space, trials, cfg.seed, cfg.stage.direction)
@@ -73,17 +84,18 @@ def search(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
             trials.append(Trial(number, options))
         write_json(output / RECORD, {**said, "trials": [trial.plain() for trial in trials]})
         trial = trials[number]
-        if run_all({trial.name: ["stage=train", "logger=csv", *trial.overrides]}, overrides, output):
-            failed.append(trial.name)
-            if len(failed) == FAILURES:
+        if run_all({trial.name: ["stage=train", "logger=csv", *trial.overrides]}, overrides, output, anew=False):
+            failed[trial.name] = trial
+            streak += 1
+            if streak == FAILURES:
                 break
             continue
-        failed.clear()
+        streak = 0
         trials[number] = trial = trial.with_figure(read_figure(output / trial.name, cfg.stage.metric))
         best = best_of(trials, cfg.stage.direction)
         say(f"{trial.name}: {cfg.stage.metric} {trial.figure:.3f}" + (f"; best {best.name}" if best else ""))
     write_json(output / RECORD, {**said, "trials": [trial.plain() for trial in trials]})
-    return _tell(cfg, output, trials, given, failed)
+    return _tell(cfg, output, trials, given, list(failed))
 
 
 def space_of(texts: Any, distributions: Any) -> dict[str, Any]:
@@ -96,17 +108,16 @@ def space_of(texts: Any, distributions: Any) -> dict[str, Any]:
     Raises:
         ValueError: if one is none.
     """
-    expected = "Expected such as a=1,2 or 'a=range(1,9)' or 'a=interval(0,1)' or 'a=tag(log, interval(1e-4,1e-2))'"
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"stage.space is {texts!r}: there is nothing to search. {expected}")
+        raise ValueError(f"stage.space is {texts!r}: there is nothing to search. {EXPECTED}")
     space: dict[str, Any] = {}
     for text in texts:
         try:
             option = OverridesParser.create().parse_override(text)
         except HydraException as error:
-            raise ValueError(f"{text!r} cannot be read. {expected}") from error
+            raise ValueError(f"{text!r} cannot be read. {EXPECTED}") from error
         if not option.is_sweep_override():
-            raise ValueError(f"{text!r} has one value: there is nothing to search. {expected}")
+            raise ValueError(f"{text!r} has one value: there is nothing to search. {EXPECTED}")
         name = option.get_key_element()
         if name in space:
             raise ValueError(f"{name} is given twice; give all of its values at once")
@@ -114,17 +125,51 @@ def space_of(texts: Any, distributions: Any) -> dict[str, Any]:
     return space
 
 
+def check_known(cfg: DictConfig, space: Space) -> None:
+    """Sees to it that the options are there, unless they are added or choose a group.
+
+    Raises:
+        ValueError: naming one that is not.
+    """
+    for name in space:
+        group = "/" in name or name.startswith("+") or OmegaConf.is_dict(OmegaConf.select(cfg, name))
+        if not group and OmegaConf.select(cfg, name, default=MISSING) is MISSING:
+            near = difflib.get_close_matches(name, _names(cfg), n=1)
+            meant = f". Did you mean {near[0]}?" if near else "; `tdcnet train --cfg job` shows all"
+            raise ValueError(f"there is no option {name}{meant}")
+
+
+def _names(config: DictConfig, above: str = "") -> list[str]:
+    """Keys of all values, with dots."""
+    names = []
+    for key in map(str, config):
+        name = f"{above}{key}"
+        value = None if OmegaConf.is_missing(config, key) or OmegaConf.is_interpolation(config, key) else config[key]
+        names += _names(value, f"{name}.") if isinstance(value, DictConfig) else [name]
+    return names
+
+
 def _distribution(option: Override, text: str, distributions: Any) -> Any:
-    value = option.value()
-    if not isinstance(value, IntervalSweep):
+    value: Any = option.value()
+    if isinstance(value, RangeSweep) and _length(value) > MOST_CHOICES:
+        raise ValueError(f"{text!r} has {_length(value):.0f} values; expected up to {MOST_CHOICES}, or an interval")
+    if isinstance(value, ChoiceSweep | RangeSweep):
         return distributions.CategoricalDistribution(list(option.sweep_string_iterator()))
+    ends = (value.start, value.end) if isinstance(value, IntervalSweep) else ()
+    if not ends or not all(end is not None and math.isfinite(end) for end in ends):
+        raise ValueError(f"{text!r} names no values to try. {EXPECTED}")
     logarithmic = "log" in value.tags
-    whole = isinstance(value.start, int)
+    whole = isinstance(ends[0], int)
     kind = distributions.IntDistribution if whole else distributions.FloatDistribution
     try:
-        return kind(value.start, value.end, log=logarithmic)
+        return kind(*ends, log=logarithmic)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{text!r}: {error}") from error
+
+
+def _length(sweep: RangeSweep) -> float:
+    start, stop, step = (float(each or 0) for each in (sweep.start, sweep.stop, sweep.step))
+    return abs((stop - start) / step) if step else math.inf
 
 
 def read_trials(path: Path, said: Mapping[str, Any], space: Space) -> list[Trial]:
@@ -139,7 +184,9 @@ def read_trials(path: Path, said: Mapping[str, Any], space: Space) -> list[Trial
     content = read_json(path)
     if not isinstance(content, dict) or {key: content.get(key) for key in said} != dict(said):
         raise ValueError(f"{path} is of another search. Give the same options, or another hydra.run.dir")
-    trials = [Trial.of(n, each, path) for n, each in enumerate(content.get("trials") or [])]
+    if not isinstance(found := content.get("trials"), list):
+        raise DataError(f"{path}: trials is {shown(found)}; expected a list. Remove the file to search anew")
+    trials = [Trial.of(n, each, path) for n, each in enumerate(found)]
     for trial in trials:
         fits = set(trial.options) == set(space)
         if not fits or not all(_holds(space[name], value) for name, value in trial.options.items()):
@@ -152,7 +199,8 @@ def read_trials(path: Path, said: Mapping[str, Any], space: Space) -> list[Trial
 def _holds(distribution: Any, value: Any) -> bool:
     if hasattr(distribution, "choices"):
         return value in distribution.choices
-    return isinstance(value, int | float) and distribution.low <= value <= distribution.high
+    kinds: Any = int if isinstance(distribution.low, int) else int | float
+    return isinstance(value, kinds) and not isinstance(value, bool) and distribution.low <= value <= distribution.high
 
 
 def propose(
@@ -161,7 +209,8 @@ def propose(
     """Options of the next trial, or None if nothing new is found."""
     tried = [trial.options for trial in trials]
     for turn in range(TRIES):
-        sampler = optuna.samplers.TPESampler(seed=(seed * 10_007 + len(trials)) * TRIES + turn)
+        drawn = np.random.SeedSequence((seed, len(trials), turn)).generate_state(1)  # seeds in a row draw alike
+        sampler = optuna.samplers.TPESampler(seed=int(drawn[0]))
         study = optuna.create_study(direction=direction, sampler=sampler)
         for trial in trials:
             dead = math.isnan(trial.figure)
@@ -180,10 +229,12 @@ def propose(
 
 
 def _rounded(value: Any, distribution: Any) -> Any:
-    """A number as short as it may be written, so that a trial's options are what it ran with."""
+    """A number as short as it may be written: to about a thousandth of the interval."""
     if not isinstance(value, float):
         return value
-    return min(max(float(f"{value:.4g}"), distribution.low), distribution.high)
+    low, high = distribution.low, distribution.high
+    digits = 4 + max(0, math.ceil(math.log10(max(abs(low), abs(high)) / (high - low)) - 0.3)) if high > low else 17
+    return min(max(float(f"{value:.{digits}g}"), low), high)
 
 
 def _tell(
@@ -197,7 +248,8 @@ def _tell(
         Console().print(table_of(trials, metric, direction, title))
         files = write_search(output, trials, metric, direction, title)
         say(f"table and plot: [bold]{', '.join(map(str, files))}[/]")
-        say(f"the best as a training: [bold]{command_line(merge_overrides(given, best.overrides))}[/]")
+        best_options = merge_overrides(given, ["stage=train", *best.overrides])
+        say(f"the best as a training: [bold]{command_line(best_options)}[/]")
         results = {metric: best.figure}, {"trials": list(trials), "best": best, "files": files}
     if failed:
         raise RunsFailed.of(failed, {trial.name: trial for trial in trials}, output)

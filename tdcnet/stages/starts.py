@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from tdcnet.report.starts import Start, read_start, table_of, verdict, write_starts
-from tdcnet.stages.parts import Results, say
-from tdcnet.stages.runs import RunsFailed, check_metric, data_of, run_all
+from tdcnet.stages.parts import Results, check_metric, say
+from tdcnet.stages.runs import RunsFailed, data_of, run_all
 
 
 def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:

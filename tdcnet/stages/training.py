@@ -14,7 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -29,7 +29,18 @@ from tdcnet.detection import DetectionModule
 from tdcnet.models.detector import STREAMS, Detector
 from tdcnet.models.single_stream import single_stream
 from tdcnet.report import Run
-from tdcnet.stages.parts import Results, build, build_trainer, needs_frames, report, set_weights, taken, tell, validate
+from tdcnet.stages.parts import (
+    Results,
+    build,
+    build_trainer,
+    check_metric,
+    needs_frames,
+    report,
+    set_weights,
+    taken,
+    tell,
+    validate,
+)
 from tdcnet.weights import find
 
 log = logging.getLogger(__name__)
@@ -43,6 +54,8 @@ Resumed = tuple[Path, dict[str, Any]] | None
 def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     """Trains, from ``ckpt_path`` on or from the weights ``init_from`` if given, then evaluates the best checkpoint."""
     check_limits(cfg)
+    if OmegaConf.select(cfg, "callbacks.checkpoints.metric") is not None:
+        check_metric(cfg, "callbacks.checkpoints.metric")
     start = _start(cfg)
     resumed = None if cfg.ckpt_path is None else whole_checkpoint(cfg.ckpt_path, rank_zero_only(log.warning))
     pl.seed_everything(cfg.seed, workers=True, verbose=False)

@@ -75,7 +75,7 @@ def find(path: str | os.PathLike[str]) -> Path:
         from tdcnet.weights import hub
 
         return hub.fetch(text.removeprefix("hf:"))
-    found = folder_of(text) or Path(text)
+    found = folder_of(text) or Path(text).expanduser()
     if not found.exists() and re.fullmatch(r"[\w-]+", text):
         raise FileNotFoundError(
             f"no model and no file is called {text}; the models are {', '.join(list_models())}{meant(text)}"

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from tdcnet import stages
+from tdcnet import cli, stages
+from tdcnet.deploy.weights import read_weights
+from tdcnet.run_folder import read_overrides, read_run
 from tdcnet.stages import app
-from tdcnet.stages.runs import RunsFailed
+from tdcnet.stages.runs import RunsFailed, _broken_off
 from tdcnet.stages.sweeps import compare, rows_by_options
 from tests.integration.conftest import SMALL
 
+ROOT = Path(__file__).parents[2]
 QUICK = [o for o in SMALL if not o.startswith(("model", "dataset.samples"))]
 BASE = [*QUICK, "model=motion_2d_nano", "dataset.samples_per_epoch=4"]
 
@@ -54,14 +61,68 @@ def test_a_sweep_ends_with_a_table(clips, tmp_path, monkeypatch, capfd):
     sweep = tmp_path / "sweep"
     monkeypatch.setattr(sys, "argv", ["train.py", "-m", *BASE, *options, f"hydra.sweep.dir={sweep}"])
     app.run()
-    assert {name: [run.name for run in runs] for name, runs in rows_by_options(sweep).items()} == {
+    rows = rows_by_options([sweep / str(number) for number in range(4)])
+    assert {name: [run.name for run in runs] for name, runs in rows.items()} == {
         "module.lr=0.001": ["0", "1"],
         "module.lr=0.002": ["2", "3"],
     }
     told = capfd.readouterr().out
     assert "tdcnet: sweep on synthetic" in told and f"{sweep}/comparison.csv" in told.replace("\n", "")
     assert "module.lr=0.002" in (sweep / "comparison.md").read_text() and (sweep / "comparison.png").is_file()
-    shutil.rmtree(sweep / "1")
-    shutil.rmtree(sweep / "2")
-    shutil.rmtree(sweep / "3")
-    assert compare(sweep, "one run is no comparison") == []
+    assert compare(sweep, [sweep / "1", tmp_path], "one run is no comparison") == []
+
+
+def test_a_failed_run_takes_nothing_from_a_sweep(clips, tmp_path, monkeypatch, capfd):
+    """Two processes train together; an older, larger sweep lies in the same folder; options follow -m."""
+    sweep, old = tmp_path / "sweep", tmp_path / "sweep" / "2"
+    (old / ".hydra").mkdir(parents=True)
+    for name in ("predictions.json", "ground_truth.json", ".hydra/overrides.yaml"):
+        (old / name).write_text("[]")
+    base = [o for o in BASE if not o.startswith(("trainer.devices", "trainer.strategy", "trainer="))]
+    data = ["trainer=cpu", f"dataset.root={clips}", f"paths.cache_dir={tmp_path / 'cache'}"]
+    main_arguments = ["train", "-m", *base, *data, "module.lr=-1,1e-3", f"hydra.sweep.dir={sweep}"]
+    monkeypatch.setattr(sys, "argv", ["tdcnet"])
+    with pytest.raises(SystemExit, match=rf"1 runs of the sweep failed: {sweep}/0"):
+        cli.main(main_arguments)
+    assert (sweep / "1" / "metrics.json").is_file() and not (sweep / "comparison.csv").exists(), (
+        "one is none to compare"
+    )
+    assert "module.lr is -1; expected a number above 0" in capfd.readouterr().err
+
+
+def test_a_sweep_of_evaluations_tells_what_the_checkpoints_are(clips, run, tmp_path, monkeypatch):
+    """Size and network of the checkpoint's record, not of the data set's config."""
+    _, parts = run()
+    sweep = tmp_path / "sweep"
+    given = [f"ckpt_path={parts['ckpt_path']}", "dataset=synthetic", f"dataset.root={clips}", "dataset.generate=null"]
+    given += ["trainer=cpu", "trainer.devices=1", "trainer.strategy=auto", f"paths.cache_dir={tmp_path / 'cache'}"]
+    monkeypatch.setattr(sys, "argv", ["tdcnet"])
+    cli.main(["eval", "-m", *given, "module.nms_iou=0.5,0.6", f"hydra.sweep.dir={sweep}"])
+    assert read_run(sweep / "1").size == (64, 64)
+    assert read_run(sweep / "1").network == read_weights(parts["ckpt_path"]).record.model
+    with (sweep / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["module.nms_iou=0.5", "module.nms_iou=0.6"]
+    assert rows[0]["parameters"] == rows[1]["parameters"] != ""
+
+
+def test_a_run_that_is_stopped_saves_what_it_has_and_goes_on(clips, tmp_path):
+    """A signal to the command alone reaches the training; its checkpoint is where the next one goes on from."""
+    output = tmp_path / "starts"
+    options = [*BASE, "stage=starts", "stage.seeds=1", "trainer.max_epochs=400", "trainer.check_val_every_n_epoch=400"]
+    options += [f"dataset.root={clips}", f"paths.cache_dir={tmp_path / 'cache'}", f"hydra.run.dir={output}"]
+    command = [sys.executable, "-m", "tdcnet", *options]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    record = output / "seed0" / "csv" / "metrics.csv"
+    until = time.monotonic() + 120
+    while not (record.is_file() and record.read_text().count("\n") > 3) and time.monotonic() < until:
+        time.sleep(0.2)
+    process.terminate()
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 143 and f"with hydra.run.dir={output} goes on from here" in said.replace("\n", " ")
+    saved = output / "seed0" / "checkpoints" / "interrupted.ckpt"
+    assert saved.is_file()
+    given = read_overrides(output / "seed0")
+    assert _broken_off(output / "seed0", given) == [f"ckpt_path={saved}"]
+    assert _broken_off(output / "seed0", [*given, "seed=7"]) == [], "another training"
+    assert _broken_off(tmp_path, given) == []

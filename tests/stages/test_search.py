@@ -7,11 +7,12 @@ import math
 
 import optuna
 import pytest
+from omegaconf import OmegaConf
 
 from tdcnet.cli import with_space
 from tdcnet.data.errors import DataError
 from tdcnet.report.search import Trial, best_of, table_of, write_search
-from tdcnet.stages.search import propose, read_trials, space_of
+from tdcnet.stages.search import _rounded, check_known, propose, read_trials, space_of
 
 KINDS = optuna.distributions
 LR, BATCH = "module.lr=tag(log, interval(1e-4, 1e-2))", "dataset.batch_size=4,8"
@@ -56,6 +57,10 @@ def test_sweeps_in_hydras_words_are_distributions():
         (["a=1,2", "a=3,4"], "a is given twice"),
         (["a=interval(2,1)"], r"'a=interval\(2,1\)': .*low"),
         (["a=tag(log, interval(0,1))"], "'a=tag"),
+        (["a=interval(0,inf)"], "names no values to try"),
+        (["a=interval(nan,1)"], "names no values to try"),
+        (["a=glob(*)"], "names no values to try"),
+        (["a=range(0,1000000000)"], "has 1000000000 values; expected up to 10000"),
     ],
 )
 def test_what_is_no_space_is_told(texts, message):
@@ -69,6 +74,38 @@ def test_the_command_takes_options_with_several_values_for_the_space():
     assert options[:-1] == ["+experiment=demo", "dataset.size=[64,64]", "hydra.run.dir=a b, c", "-c", "job"]
     assert options[-1] == f"stage.space=['{LR}','{BATCH}']"
     assert with_space(["a=1"]) == ["a=1"]
+    assert with_space(["init_from=a.ckpt,b.ckpt"]) == ["stage.space=['init_from=a.ckpt,b.ckpt']"]
+    assert with_space(["dataset.root=/a,/b"]) == ["dataset.root=/a,/b"]
+
+
+def test_an_option_that_is_not_there_is_told():
+    config = OmegaConf.create({"module": {"lr": 1, "none": None}, "loss": {"_target_": "x"}})
+    check_known(config, dict.fromkeys(["module.lr", "module.none", "loss", "+x", "model/fusion"]))
+    with pytest.raises(ValueError, match=r"there is no option module\.lrr\. Did you mean module\.lr\?"):
+        check_known(config, {"module.lrr": None})
+    with pytest.raises(ValueError, match="--cfg job"):
+        check_known(config, {"zzz": None})
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.9999, 0.99999), (1e6, 1e6 + 400), (1e-4, 1e-2), (-1.0, 1.0)])
+def test_numbers_are_written_short_but_fill_their_interval(low, high):
+    distribution = KINDS.FloatDistribution(low, high)
+    values = {_rounded(low + (high - low) * i / 1000, distribution) for i in range(1001)}
+    assert len(values) > 900 and min(values) == low and max(values) == high
+    assert max(len(f"{value}") for value in values) < 14
+
+
+def test_first_trials_lie_all_over_their_interval_and_hang_on_the_seed():
+    space = {"x": KINDS.FloatDistribution(0.0, 1.0)}
+    drawn = []
+    for seed in (0, 1):
+        trials: list[Trial] = []
+        while len(trials) < 10:
+            trials.append(Trial(len(trials), propose(optuna, space, trials, seed, "maximize"), 0.0))
+        drawn.append([t.options["x"] for t in trials])
+    assert drawn[0] != drawn[1]
+    for values in drawn:
+        assert min(values) < 0.25 and max(values) > 0.75 and len(set(values)) == 10
 
 
 def test_proposals_hang_on_the_trials_before_only():
@@ -119,6 +156,18 @@ def test_a_record_is_read_back_or_refused(tmp_path):
         write([{"options": options, "figure": None}])
         with pytest.raises(ValueError, match="trial0 is not of this space"):
             read_trials(path, said, SPACE)
+    for other in (5, True, None, {"a": 1}):
+        write(other)
+        with pytest.raises(DataError, match=r"trials is .*; expected a list"):
+            read_trials(path, said, SPACE)
+    whole = {"n": KINDS.IntDistribution(1, 9)}
+    for value, fits in ((1, True), (9, True), (10, False), (2.5, False), (3.0, False), (True, False)):
+        write([{"options": {"n": value}, "figure": 0.1}])
+        if fits:
+            assert read_trials(path, said, whole)[0].options == {"n": value}
+        else:
+            with pytest.raises((ValueError, DataError), match="trial"):
+                read_trials(path, said, whole)
     for damaged in ([1], [{"options": {"module.lr": []}}], [{"options": {}, "figure": "x"}], [{}]):
         write(damaged)
         with pytest.raises(DataError, match="expected options and a figure"):

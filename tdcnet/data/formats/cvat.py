@@ -54,7 +54,9 @@ def load(root: Path, problems: Problems) -> Pool:
             name for each in content.iter("label") if (name := (each.findtext("name") or "").strip())
         )
         passed.update(each.tag for each in content.iter() if each.tag in PASSED)
-        own = [image for image in images if len(tasks) == 1 or image.is_relative_to(path.parent)]
+        own = [image for image in images if image.is_relative_to(path.parent)]
+        if not own and len(tasks) == 1:
+            own = images
         if content.find("track") is None:
             _add_images(pooled, content, path, Files(own, root), problems)
         elif content.find("meta/project") is not None:

@@ -119,7 +119,7 @@ def add_labels(frame: Frame, lines: Lines, problems: Problems) -> bool | None:
     """Adds the boxes of a frame, as fractions; False if there is no label file, None if it cannot be used."""
     path = label_file(frame.path)
     try:
-        text = read_text(path, MOST_LABELS, errors="replace")
+        text = read_text(path, MOST_LABELS)
     except FileNotFoundError:
         return False
     except DataError as error:

@@ -304,3 +304,13 @@ def test_frames_whose_labels_cannot_be_read_are_left_out_and_not_taken_for_empty
     gt.write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="no usable frame"):
         mot.read(tmp_path / "mot", "train", problems=Problems("skip"))
+
+
+def test_cvats_tracks_of_one_task_are_not_put_on_anothers_images(tmp_path: Path) -> None:
+    """Of two tasks the first one's labels are gone: its images are not taken for the other's."""
+    layouts.cvat(tmp_path)
+    for path in ("a/annotations.xml", "c/annotations.xml", "split.json"):
+        (tmp_path / path).unlink()
+    (tracks,) = cvat.read_all(tmp_path)
+    assert [Path(tracks.frames.where(i)).parent.name for i in range(len(tracks))] == ["images"] * 3
+    assert all("/b/" in tracks.frames.where(i) for i in range(len(tracks)))

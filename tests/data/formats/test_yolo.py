@@ -275,8 +275,7 @@ def test_labels_beside_the_images(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 def test_a_frame_whose_labels_cannot_be_read_is_left_out_and_not_taken_for_empty(root: Path) -> None:
     label = root / "labels/train/a/9.txt"
-    label.unlink()
-    label.mkdir()
+    label.write_bytes(b"\xe9\xe8 0 1")  # of another encoding
     with pytest.raises(DataError, match=r"9\.txt: cannot be used"):
         yolo.read(root, "train")
     (sequence,) = yolo.read(root, "train", problems=Problems("skip"))
