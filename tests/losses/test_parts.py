@@ -133,6 +133,29 @@ def test_a_similarity_of_ones_own_decides_number_and_cost():
 
 
 @pytest.mark.parametrize(
+    ("objectness", "classes"),
+    [
+        ([-60.0, -50.0, -70.0], [[-60.0, 0], [-50.0, 0], [-70.0, 0]]),  # its own class: e^-60, e^-50 and e^-70
+        ([20.0, 20, 20], [[0, 14.0], [0, 7.0], [0, 14.0]]),  # another class: all but sure, likely
+    ],
+)
+def test_costs_of_what_is_all_but_sure_are_told_apart(objectness, classes):
+    """Three cells of the same box: the one whose scores fit better answers for it, also far from one half."""
+    box = torch.tensor([[[20.0, 12, 8, 8]]])
+    found = SimOTA(candidates=1)(
+        box.expand(1, 3, 4),
+        torch.tensor([objectness]),
+        torch.tensor([classes]),
+        box,
+        torch.tensor([[0]]),
+        torch.tensor([[True]]),
+        torch.tensor([[18.0, 12], [20.0, 12], [22.0, 12]]),
+        8,
+    )
+    assert found.matched.tolist() == [[False, True, False]]
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: SimOTA(candidates=0), "candidates is 0"),
@@ -166,6 +189,9 @@ def test_configs_give_the_losses_they_name():
     for loss in (yolox, small):
         assert (loss.assign.candidates, loss.assign.weight, loss.assign.radius) == (10, 3.0, 2.5)
         assert (loss.box_weight, loss.box_term.func, loss.class_target.func) == (5.0, squared_iou, overlap)
+        assert loss.first is None and loss.first_share == 0.1
+    assert NWD()(box(0, 0, 4, 4), box(12.8, 0, 4, 4)).item() == pytest.approx(1 - math.exp(-1))
+    assert pairwise_nwd(box(0, 0, 4, 4), box(12.8, 0, 4, 4)).item() == pytest.approx(math.exp(-1))
     assert yolox.assign.inside.func is in_box and yolox.assign.prior is None
     assert small.assign.inside.func is in_box_or_cell and isinstance(small.assign.prior, SoftCentrePrior)
     assert loose.assign.inside.func is in_box_or_cell and isinstance(loose.assign.prior, SoftCentrePrior)

@@ -11,7 +11,7 @@ from tdcnet.boxes import STRIDE, cell_grid, corners, decode
 from tdcnet.losses import DetectionLoss, SimOTA, SoftCentrePrior, in_box_or_cell
 from tests.plain import simota
 
-KINDS = ("one", "several", "crowded", "large", "sure", "empty", "mixed", "tied")
+KINDS = ("one", "several", "crowded", "large", "sure", "empty", "mixed", "tied", "extreme", "grid")
 
 
 def draw(kind: str, seed: int, classes: int):
@@ -22,10 +22,14 @@ def draw(kind: str, seed: int, classes: int):
     raw[:, 2:4] *= 0.7
     targets = []
     for image in range(2):
-        count = {"one": 1, "several": 3, "crowded": 6, "empty": 0, "large": 2, "sure": 2, "mixed": 4, "tied": 2}[kind]
+        count = {"one": 1, "several": 3, "crowded": 6, "empty": 0, "large": 2, "sure": 2, "mixed": 4, "tied": 2}.get(
+            kind, 3
+        )
         if kind == "mixed" and image == 1:
             count = 0
         centre = rng.uniform(0, [w * STRIDE, h * STRIDE], (count, 2))
+        if kind == "grid":  # some cells' centres lie exactly as far away as near ones may
+            centre = np.round(centre / 4) * 4
         if kind == "crowded":  # all want the same few cells
             centre = rng.uniform(30, 42, (count, 2))
         low, high = {"large": (30, 200), "sure": (16, 40)}.get(kind, (2, 12))
@@ -33,6 +37,8 @@ def draw(kind: str, seed: int, classes: int):
         boxes = torch.from_numpy(np.concatenate([centre, size], 1)).float()
         if kind == "tied":
             boxes[1, :2] = boxes[0, :2] + 1
+        if kind == "extreme":  # logarithms below -10 on both sides
+            raw[image, 4:] *= 4
         if kind in ("sure", "large"):  # predictions that fit, so that IoUs add up to more than ten of them count
             grid = cell_grid(h, w, raw.device)
             for box in boxes:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from tdcnet.cli import with_space
 from tdcnet.data.errors import DataError
-from tdcnet.report.search import Trial, best_of, table_of, write_search
+from tdcnet.report.search import Trial, best_of, figure_of, table_of, write_search
 from tdcnet.stages.search import _rounded, check_known, propose, read_trials, space_of
 
 KINDS = optuna.distributions
@@ -184,3 +184,10 @@ def test_table_and_plot(tmp_path):
     lines = csv.read_text().splitlines()
     assert lines[0].endswith("module.lr,'+x") or lines[0].endswith("module.lr,+x")
     assert len(lines) == 17 and png.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("direction", "expected"), [("maximize", [2, 2, 3, 3]), ("minimize", [2, 1, 1, 0])])
+def test_the_best_so_far_is_drawn(direction, expected):
+    trials = [Trial(i, {"x": float(i)}, figure) for i, figure in enumerate([2, 1, 3, 0])]
+    (line,) = figure_of(trials, "AP50", direction, "t").axes[0].lines
+    assert line.get_ydata().tolist() == expected
