@@ -24,7 +24,7 @@ from tdcnet.stages.overrides import merge_overrides, override_key, quote_paths
 log = logging.getLogger(__name__)
 
 APP = "tdcnet.stages.app"
-ASKED, GRACE = 15.0, 60.0
+ASKED, GRACE = 10.0, 60.0
 """Seconds that a run has to stop by itself, and then, asked again, to save what it has."""
 CHECKPOINTS = ("interrupted.ckpt", "last.ckpt")
 """Which a training can go on from."""
