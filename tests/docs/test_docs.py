@@ -251,3 +251,14 @@ def test_the_example_of_an_own_attention_runs(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Detector(" in done.stdout and (tmp_path / "own_attention" / "report.html").is_file()
+
+
+def test_the_example_of_an_own_reader_runs(tmp_path):
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'examples')!r}); import own_reader; own_reader.main("
+        "'dataset.augment.size=[64,64]', 'callbacks.progress_bar=null', 'dataset.samples_per_epoch=4', "
+        "'dataset.align=none', 'dataset.batch_size=4', frames=6, side=64)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    assert "0: 6 frames" in done.stdout and (tmp_path / "own_reader_run" / "report.html").is_file()
