@@ -127,7 +127,7 @@ def figure_of(trials: Sequence[Trial], metric: str, direction: str, title: str) 
     running = np.maximum.accumulate(figures) if direction == "maximize" else np.minimum.accumulate(figures)
     panels[0].plot(numbers, running, color="0.6", drawstyle="steps-post", label="best so far")
     panels[0].scatter(numbers, figures, c=numbers, s=18)
-    panels[0].set(xlabel="trial", ylabel=metric)
+    panels[0].set(xlabel="trial; colours tell it in all panels", ylabel=metric)
     panels[0].legend(frameon=False, fontsize="small")
     panels[0].xaxis.get_major_locator().set_params(integer=True)
     for panel, name in zip(panels[1:], names, strict=False):
@@ -146,7 +146,7 @@ def _over(panel: Axes, done: Sequence[Trial], name: str, numbers: Sequence[int])
     values = [trial.options[name] for trial in done]
     panel.set_xlabel(plots.label(name))
     if any(isinstance(value, str) for value in values):
-        choices = sorted({str(value) for value in values})
+        choices = sorted({str(value) for value in values}, key=_in_order)
         places = [choices.index(str(value)) for value in values]
         panel.set_xticks(range(len(choices)), [plots.label(choice, 16) for choice in choices])
         panel.set_xlim(-0.5, len(choices) - 0.5)
@@ -155,6 +155,14 @@ def _over(panel: Axes, done: Sequence[Trial], name: str, numbers: Sequence[int])
         if min(places) > 0 and max(places) / min(places) > 5:
             panel.set_xscale("log")
     panel.scatter(places, [trial.figure for trial in done], c=numbers, s=18)
+
+
+def _in_order(choice: str) -> tuple[float, str]:
+    """8 before 16, and numbers before words."""
+    try:
+        return float(choice), choice
+    except ValueError:
+        return math.inf, choice
 
 
 def write_search(folder: Path, trials: Sequence[Trial], metric: str, direction: str, title: str) -> list[Path]:

@@ -191,3 +191,9 @@ def test_the_best_so_far_is_drawn(direction, expected):
     trials = [Trial(i, {"x": float(i)}, figure) for i, figure in enumerate([2, 1, 3, 0])]
     (line,) = figure_of(trials, "AP50", direction, "t").axes[0].lines
     assert line.get_ydata().tolist() == expected
+
+
+def test_choices_stand_in_order():
+    trials = [Trial(i, {"x": choice}, 0.1 * i) for i, choice in enumerate(["16", "null", "4", "8"])]
+    panel = figure_of(trials, "AP50", "maximize", "t").axes[1]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["4", "8", "16", "null"]
