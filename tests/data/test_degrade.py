@@ -1,0 +1,198 @@
+"""What makes recordings harder, by hand: strengths, places, boxes, and that nothing hangs on the order of reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from tdcnet.data.degradations import (
+    APART,
+    Blur,
+    Contrast,
+    DeadPixels,
+    Dropped,
+    FixedPattern,
+    GainSteps,
+    LookAlikes,
+    Noise,
+    Repeated,
+    Shake,
+    background,
+)
+from tdcnet.data.degrade import degraded
+from tdcnet.data.sequence import Sequence
+
+HEIGHT, WIDTH, COUNT = 60, 90, 40
+
+
+@dataclass
+class Frames:
+    """A slope of grey with a square of 4 px that moves 1 px a frame, 40 grey levels above it."""
+
+    dtype: type = np.uint8
+    factor: int = 1
+    bare: bool = False
+
+    def __len__(self):
+        return COUNT
+
+    def read(self, index):
+        image = np.tile(60 + np.arange(WIDTH) // 3, (HEIGHT, 1)).astype(np.float32)
+        if not self.bare:
+            image[20:24, 10 + index : 14 + index] += 40
+        return (image * self.factor).astype(self.dtype)
+
+    def where(self, index):
+        return f"square#{index}"
+
+
+def recording(frames=None, indices=None, starts=None, boxes=True) -> Sequence:
+    box = [np.array([[10 + i, 20, 14 + i, 24]], np.float32)[: int(boxes)].copy() for i in range(COUNT)]
+    return Sequence(
+        "square",
+        frames or Frames(),
+        box,
+        [np.zeros(len(each), np.int64) for each in box],
+        np.arange(COUNT) if indices is None else np.array(indices),
+        np.zeros(COUNT, np.int64) if starts is None else np.array(starts),
+        classes=("target",),
+    )
+
+
+ALL = [
+    Contrast(0.5),
+    LookAlikes(2),
+    Noise(3),
+    FixedPattern(2),
+    DeadPixels(0.01, 1),
+    Blur(0.8),
+    GainSteps(0.2),
+    Shake(1.5),
+    Repeated(0.3),
+    Dropped(0.3),
+]
+
+
+@pytest.mark.parametrize("way", ALL, ids=lambda way: type(way).__name__)
+def test_a_frame_hangs_on_seed_recording_and_frame_alone(way):
+    first, again, other = (degraded(recording(), [way], seed) for seed in (0, 0, 1))
+    forward = [first.frames.read(i) for i in range(len(first))]
+    for i in reversed(range(len(again))):
+        np.testing.assert_array_equal(again.frames.read(i), forward[i])
+    assert (
+        len(other) != len(first)
+        or any(not np.array_equal(other.frames.read(i), forward[i]) for i in range(len(first)))
+        or isinstance(way, Contrast | Blur)
+    ), "drawn anew"
+    assert forward[0].dtype == np.uint8 and any(
+        not np.array_equal(forward[i], Frames().read(i)) for i in range(len(first))
+    )
+
+
+@pytest.mark.parametrize(
+    "way", [Contrast(1), LookAlikes(0), Noise(0), FixedPattern(0), DeadPixels(0), Blur(0), GainSteps(0), Shake(0)]
+)
+def test_no_strength_is_no_change(way):
+    for frames in (Frames(), Frames(np.uint16, 200)):
+        made = degraded(recording(frames), [way])
+        np.testing.assert_array_equal(made.frames.read(7), frames.read(7))
+        assert made.frames.read(7).dtype == frames.dtype and made.frames.where(7) == "square#7"
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.5, 0.8])
+def test_contrast_is_what_is_kept(keep):
+    made = degraded(recording(Frames(np.uint16, 100)), [Contrast(keep)]).frames.read(5).astype(float) / 100
+    added = made - Frames(bare=True).read(5)
+    np.testing.assert_allclose(added[20:24, 15:19], 40 * keep, atol=0.7)
+    away = np.ones(added.shape, bool)
+    away[18:26, 13:21] = False
+    assert np.abs(added[away]).max() == 0
+
+
+def test_the_background_below_a_target_is_filled_in():
+    image = Frames(bare=True).read(0).astype(np.float32)
+    place = (slice(20, 28), slice(30, 38))
+    assert np.abs(background(image, place) - image[place]).max() < 1.0
+    assert (background(np.full((8, 8), 7, np.float32), (slice(0, 8), slice(0, 8))) == 7).all(), "nothing round it"
+
+
+def test_look_alikes_stand_still_away_from_targets_and_look_alike():
+    made = degraded(recording(), [LookAlikes(3)], seed=2)
+    added = np.stack([made.frames.read(i).astype(int) - Frames().read(i) for i in range(COUNT)])
+    assert (added == added[0]).all(), "the same in all frames"
+    places = np.argwhere(added[0] > 30)
+    assert len(places) == 3 * 16, "three squares of 4 px"
+    for y, x in places:
+        assert not (20 - APART < y < 24 + APART - 1 and 10 - APART < x < 14 + COUNT + APART - 1)
+    weaker = degraded(recording(), [LookAlikes(3, gain=0.5)], seed=2)
+    assert (weaker.frames.read(0).astype(int) - Frames().read(0)).max() in (20, 21)
+    assert degraded(recording(boxes=False), [LookAlikes(3)]).frames.read(0).tolist() == Frames().read(0).tolist()
+
+
+def test_noise_and_patterns_have_the_strength_they_say():
+    frames = Frames(np.uint16, 100)
+    noise = [
+        degraded(recording(frames), [Noise(3)], level=100).frames.read(i) - frames.read(i).astype(float) for i in (0, 1)
+    ]
+    assert (
+        np.std(noise) == pytest.approx(300, rel=0.05) and np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1] < 0.05
+    )
+    made = degraded(recording(frames), [FixedPattern(2)], level=100)
+    pattern = [made.frames.read(i) - frames.read(i).astype(float) for i in (0, 9)]
+    np.testing.assert_array_equal(*pattern)
+    assert pattern[0].std() == pytest.approx(200, rel=0.2) and pattern[0].mean(axis=0).std() > 100, "columns, too"
+
+
+def test_dead_pixels_hold_an_extreme_in_all_frames():
+    made = degraded(recording(), [DeadPixels(0.02, lines=2)])
+    stack = np.stack([made.frames.read(i) for i in range(COUNT)])
+    extremes = (Frames().read(0).min(), Frames().read(0).max())
+    still = (stack == stack[0]).all(axis=0) & np.isin(stack[0], extremes)
+    assert still.all(axis=1).sum() == 2
+    dead = np.stack([stack[i] != Frames().read(i) for i in range(COUNT)]).any(axis=0) & ~still.all(axis=1)[:, None]
+    assert 0.01 < dead.mean() < 0.03
+
+
+def test_gain_jumps_round_the_middle_value():
+    made = degraded(recording(), [GainSteps(0.3, every=10)])
+    spans = [np.ptp(made.frames.read(i)[0].astype(int)) for i in range(COUNT)]
+    assert len(set(spans)) >= 3 and all(len(set(spans[i : i + 10])) == 1 for i in range(0, COUNT, 10))
+    assert all(abs(int(np.median(made.frames.read(i))) - int(np.median(Frames().read(i)))) <= 1 for i in range(COUNT))
+
+
+def test_boxes_shake_with_what_is_in_them():
+    made = degraded(recording(), [Shake(2.0)])
+    moved = []
+    for i in range(0, COUNT, 5):
+        (box,) = made.boxes[i]
+        rows, columns = np.nonzero(made.frames.read(i).astype(int) - Frames(bare=True).read(i) > 20)
+        assert abs(columns.mean() + 0.5 - (box[0] + box[2]) / 2) < 0.7
+        assert abs(rows.mean() + 0.5 - (box[1] + box[3]) / 2) < 0.7
+        moved.append(box[0] - (10 + i))
+    assert np.std(moved) > 1 and recording().boxes[0][0, 0] == 10, "the recording stays as it is"
+
+
+def test_a_stream_that_stutters_shows_what_it_showed():
+    made = degraded(recording(indices=[3, 8]), [Repeated(0.4)])
+    assert len(made) == COUNT and made.indices.tolist() == [3, 8]
+    again = [i for i in range(1, COUNT) if np.array_equal(made.frames.read(i), made.frames.read(i - 1))]
+    assert 8 < len(again) < 24
+    for i in range(COUNT):
+        (box,) = made.boxes[i]
+        assert made.frames.read(i)[21, int(box[0])] > Frames(bare=True).read(i)[21, int(box[0])] + 30
+
+
+def test_lost_frames_are_gone_with_their_boxes_and_cuts_stay():
+    starts = [0] * 20 + [20] * 20
+    made = degraded(recording(indices=range(10, 30), starts=starts), [Dropped(0.4)], seed=3)
+    shown = [int(made.frames.where(i).partition("#")[2]) for i in range(len(made))]
+    assert shown == sorted(set(shown)) and shown[0] == 0 and 15 < len(shown) < 33
+    assert [shown[i] for i in made.indices] == [at for at in shown if 10 <= at < 30]
+    for i, at in enumerate(shown):
+        first = int(made.segment_start[i])
+        assert shown[first] == min(each for each in shown if each >= starts[at]) and first <= i
+        assert made.boxes[i][0, 0] == 10 + at
+    with pytest.raises(ValueError, match="give one of them"):
+        degraded(recording(), [Dropped(0.1), Repeated(0.1)])
