@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,6 +24,8 @@ from tdcnet.data.augment import Augment
 from tdcnet.data.cache import decode_ahead
 from tdcnet.data.classes import select
 from tdcnet.data.clips import ClipDataset, collate, stored_alignment, thin
+from tdcnet.data.degradations import Dropped, Repeated, Way
+from tdcnet.data.degrade import degraded
 from tdcnet.data.errors import DataError, Policy, Problems
 from tdcnet.data.frames import DecodedImages, ImageFiles
 from tdcnet.data.homographies import HomographyStore, align_sequences
@@ -66,6 +69,9 @@ class ClipDataModule(pl.LightningDataModule):
         align_model: motion model, see :class:`~tdcnet.data.alignment.Aligner`.
         align_by: ``"pairs"`` registers each frame of a clip with its newest, ``"keyframes"`` each frame of a recording
             once, from which clips of any length are composed; that needs ``align="ahead"``.
+        degrade: name -> one of :mod:`tdcnet.data.degradations`: what is evaluated is made harder in these ways, in
+            their order; None leaves it as it is. Training clips stay as they are.
+        degrade_seed: of what is drawn for that.
         homography_dir: folder of the homographies; needed for ``"ahead"``.
         decode: ``"ahead"`` decodes all frames before the start into files of raw pixels in ``cache_dir``, from which
             any clip is read at once, ``"on_the_fly"`` decodes image files for each clip. Videos are decoded into such
@@ -138,6 +144,8 @@ class ClipDataModule(pl.LightningDataModule):
         names: str | None = None,
         one_frame_recordings: Lone = "error",
         align_by: AlignBy = "pairs",
+        degrade: Mapping[str, Way | Repeated | Dropped] | None = None,
+        degrade_seed: int = 0,
     ) -> None:
         super().__init__()
         for option, value, allowed in (
@@ -160,6 +168,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.num_workers, self.augment = num_workers, augment
         self.align, self.align_model, self.align_by, self.decode = align, align_model, align_by, decode
+        self.degrade, self.degrade_seed = dict(degrade or {}), degrade_seed
         self.homography_dir = None if homography_dir is None else Path(homography_dir)
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         check_range(intensity_range)
@@ -195,10 +204,11 @@ class ClipDataModule(pl.LightningDataModule):
         if self.align != "ahead":
             return
         for split, (step, offset) in splits.items():
+            store = self._store(split)
             wanted = [self._without_stored(thin(sequence, step, offset)) for sequence in self._read(split)]
-            wanted = [sequence for sequence in wanted if self._store().missing(sequence)]
+            wanted = [sequence for sequence in wanted if store.missing(sequence)]
             if wanted:
-                log.info("%s, %s: %s", self.root, split, align_sequences(wanted, self._store(), self._aligner()))
+                log.info("%s, %s: %s", self.root, split, align_sequences(wanted, store, self._aligner()))
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the splits that ``stage`` (``fit``, ``validate``, ``test``, ``predict``, None for all) needs.
@@ -255,6 +265,11 @@ class ClipDataModule(pl.LightningDataModule):
                 sequences = [replace(sequence, aligned_files=None) for sequence in sequences]
             if self.decode == "ahead":
                 sequences = [replace(sequence, frames=self._decoded(sequence.frames)) for sequence in sequences]
+            if self.degrade and split == self.val_split:
+                low, high = data_range(sequences) or (0.0, 255.0)
+                level, ways = (high - low) / 255, self.degrade.values()
+                sequences = [degraded(sequence, ways, self.degrade_seed, level) for sequence in sequences]
+                log.info("%s, %s: made harder by %s", self.root, split, ", ".join(map(repr, self.degrade.values())))
             self._sequences[split] = sequences
         return self._sequences[split]
 
@@ -275,7 +290,7 @@ class ClipDataModule(pl.LightningDataModule):
             self.num_frames,
             self.stride,
             augment,
-            self._store() if self.align == "ahead" else None,
+            self._store(split) if self.align == "ahead" else None,
             None if self.align == "none" else self._aligner(),
             self.intensity_range,
             len(self.classes) == 1,
@@ -309,9 +324,13 @@ class ClipDataModule(pl.LightningDataModule):
         ]
         return replace(sequence, indices=np.array(missing, dtype=np.int64))
 
-    def _store(self) -> HomographyStore:
+    def _store(self, split: str) -> HomographyStore:
         assert self.homography_dir is not None
-        return HomographyStore(self.homography_dir, self.num_frames, self.stride, self._aligner().tag)
+        folder = self.homography_dir
+        if self.degrade and split == self.val_split:  # frames of the same name that look otherwise
+            told = repr([*self.degrade.values(), self.degrade_seed]).encode()
+            folder = folder / f"degraded_{hashlib.sha256(told).hexdigest()[:12]}"
+        return HomographyStore(folder, self.num_frames, self.stride, self._aligner().tag)
 
     def _aligner(self) -> Aligner:
         return Aligner(self.align_model, self.align_by)

@@ -16,7 +16,9 @@ import torch
 
 import tdcnet.data.datamodule
 from tdcnet.data.augment import Augment
+from tdcnet.data.clips import BadFrame
 from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.data.degradations import Noise, Shake
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.frames import ImageFiles
 from tdcnet.data.sampling import EpochSampler
@@ -177,6 +179,25 @@ def test_training_and_evaluation_batches() -> None:
         assert batch["sequence"] == ["val25", "val25", "val8"] and batch["frame"].tolist() == [5, 15, 5]
         assert batch["frames"].shape == (3, 5, 96, 96) and batch["image_id"].tolist() == [0, 1, 2]
     assert data.val_dataloader().sampler is not data.train_dataloader().sampler
+
+
+def test_what_is_evaluated_is_made_harder_and_training_is_not(tmp_path: Path) -> None:
+    plain = module(align="ahead", homography_dir=tmp_path)
+    hard = module(align="ahead", homography_dir=tmp_path, degrade={"noise": Noise(20), "shake": Shake(3)})
+    for data in (plain, hard):
+        data.prepare_data()
+        data.setup("fit")
+    assert plain.train_dataset is not None and hard.train_dataset is not None
+    assert torch.equal(hard.train_dataset[3]["frames"], plain.train_dataset[3]["frames"])  # type: ignore[index]
+    one, other = hard.evaluated()[7], plain.evaluated()[7]
+    assert not isinstance(one, BadFrame) and not isinstance(other, BadFrame)
+    assert not torch.equal(one["frames"], other["frames"])
+    assert not torch.equal(one["original_boxes"], other["original_boxes"]), "boxes shake with the frames"
+    folders = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
+    assert len(folders) == 1 and folders[0].startswith("degraded_"), "homographies of their own"
+    assert {path.name for path in (tmp_path / folders[0]).iterdir()} == {"val25_T5_s1.npz", "val8_T5_s1.npz"}
+    again = module(degrade={"noise": Noise(20), "shake": Shake(3)}, degrade_seed=1).evaluated()[7]
+    assert not isinstance(again, BadFrame) and not torch.equal(again["frames"], one["frames"])
 
 
 def test_small_training_set_is_not_dropped_as_a_whole() -> None:
