@@ -71,6 +71,7 @@ def _sources(given: Any) -> list[str]:
             "stage=predict needs a source: tdcnet predict clip.mp4, or source=[A,B] with videos and folders"
         )
     found: list[str] = []
+    empty: list[str] = []
     for each in given if isinstance(given, list) else [given]:
         if not isinstance(each, str) or "://" in each or (each.isdecimal() and not Path(each).exists()):
             raise ValueError(
@@ -78,11 +79,10 @@ def _sources(given: Any) -> list[str]:
                 f"(source=./{each} where a folder is called so)"
             )
         matches = sorted(glob.glob(each)) if any(mark in each for mark in "*?[") and not Path(each).exists() else [each]
-        if not matches:
-            log.warning("source=%s finds no file", each)
-        found += matches
-    if not found:
-        raise DataError("no source is a file; a pattern such as 'clips/*.mp4' goes in quotes")
+        empty += [] if matches else [each]
+        found += matches or [each]  # which is told in its turn, and does not stop the others
+    if len(empty) == len(found):
+        raise DataError(f"source={empty[0]} finds no file; a pattern such as 'clips/*.mp4' goes in quotes")
     once = list(dict.fromkeys(found))
     if len(once) < len(found):
         log.info("%d sources are named more than once, and are looked at once", len(found) - len(once))

@@ -184,6 +184,9 @@ def test_predict_goes_through_every_source(trained, run, clips, tmp_path, caplog
     assert [path.name for path in predicted["files"][::2]] == ["c_a.csv", "c_b.csv"]
     with pytest.raises(DataError, match=r"finds no file; a pattern such as"):
         run(*given, f"source='{tmp_path}/*.avi'")
+    with pytest.raises(DataError, match=r"1 of 2 sources could not be read: .*\*\.avi"):
+        run(*given, f"source=['{tmp_path}/*.avi','{several[0]}']")
+    assert (tmp_path / "run" / "predictions" / names[0]).is_file()
     for camera in ("source=0", "source='0'", "source=['rtsp://a']"):
         with pytest.raises(ValueError, match=r"source=\S+ is a camera or a stream"):
             run(*given, camera)
