@@ -74,10 +74,11 @@ class Camera(Generic[Image]):
             if cause is None:
                 matrix = np.asarray(found, np.float64)
             else:  # the keyframe shows too little of what this one does, or both show too little
-                step, _ = self.register(image, self._last[1])
                 before = self.poses[self._last[0]]
-                reached = np.eye(3) if before.turns else before.to_key
-                matrix = _normal(reached @ np.asarray(step, np.float64))
+                matrix = np.eye(3)
+                if not before.turns:
+                    step, _ = self.register(image, self._last[1])
+                    matrix = _normal(before.to_key @ np.asarray(step, np.float64))
             far = _moved(matrix, self.shape(image)) > FARTHEST * min(self.shape(image))
             pose = Pose(key, matrix, position - key >= self.key_every or far)
         self.poses[position] = pose
@@ -107,11 +108,10 @@ class Camera(Generic[Image]):
             return np.eye(3)
         home = self.poses[frame]
         key, matrix, _ = self.poses[newest]
-        while key > home.key and key != frame:
+        while key > home.key:
             pose = self.poses[key]
             key, matrix = pose.key, pose.to_key @ matrix
-        onto = np.eye(3) if key == frame else home.to_key
-        return _normal(np.linalg.inv(matrix) @ onto)
+        return _normal(np.linalg.inv(matrix) @ home.to_key)
 
 
 def _normal(matrix: Matrix) -> Matrix:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -111,6 +111,20 @@ def test_contrast_is_what_is_kept(keep):
     assert np.abs(added[away]).max() == 0
 
 
+def test_a_target_is_more_than_its_box():
+    """Boxes are cut close at times: 2 px round them are taken as well."""
+    box = [np.array([[11 + i, 21, 13 + i, 23]], np.float32) for i in range(COUNT)]
+    made = degraded(replace(recording(), boxes=box), [Contrast(0.0)]).frames.read(5).astype(int)
+    assert np.abs(made - Frames(bare=True).read(5)).max() <= 1
+
+
+def test_values_stay_in_their_range():
+    bright = Frames(np.uint8, 2)
+    made = degraded(recording(bright), [Noise(40)]).frames.read(3).astype(int)
+    assert (made - bright.read(3).astype(int)).min() > -200, "none runs over"
+    assert made.max() == 255
+
+
 def test_the_background_below_a_target_is_filled_in():
     image = Frames(bare=True).read(0).astype(np.float32)
     place = (slice(20, 28), slice(30, 38))
@@ -119,6 +133,11 @@ def test_the_background_below_a_target_is_filled_in():
 
 
 def test_look_alikes_stand_still_away_from_targets_and_look_alike():
+    for seed in range(20):
+        frame = degraded(recording(), [LookAlikes(9)], seed=seed).frames.read(0).astype(int) - Frames().read(0)
+        for y, x in np.argwhere(frame > 30):
+            assert not (20 - APART < y < 24 + APART - 1 and 10 - APART < x < 14 + COUNT + APART - 1), (seed, y, x)
+    assert APART == 12
     made = degraded(recording(), [LookAlikes(3)], seed=2)
     added = np.stack([made.frames.read(i).astype(int) - Frames().read(i) for i in range(COUNT)])
     assert (added == added[0]).all(), "the same in all frames"
@@ -194,5 +213,7 @@ def test_lost_frames_are_gone_with_their_boxes_and_cuts_stay():
         first = int(made.segment_start[i])
         assert shown[first] == min(each for each in shown if each >= starts[at]) and first <= i
         assert made.boxes[i][0, 0] == 10 + at
+    for seed in range(9):
+        assert degraded(recording(), [Dropped(0.6)], seed).frames.where(0) == "square#0"
     with pytest.raises(ValueError, match="give one of them"):
         degraded(recording(), [Dropped(0.1), Repeated(0.1)])
