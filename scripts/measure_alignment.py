@@ -1,6 +1,6 @@
 """Measures background alignment: its error on pans that are known, its speed, and what it does to real clips.
 
-python scripts/measure_alignment.py [--pairs 40] [--drone-ir data/drone_ir]
+python scripts/measure_alignment.py [--pairs 40] [--clips 24] [--drone-ir data/drone_ir]
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.data.alignment import Aligner, warp
+from tdcnet.data.camera import Camera
 from tdcnet.data.errors import DataError
 from tdcnet.data.formats import drone_ir
 from tdcnet.data.sequence import Sequence
+from tdcnet.data.synthetic import SyntheticConfig, generate_clip
 from tdcnet.shown import lines
 
 Array = NDArray[np.float32]
@@ -205,6 +207,35 @@ def _difference(
     return float(np.sqrt((difference**2).mean())), float(difference.mean())
 
 
+def report_distances(clips: int, seed: int, pans: tuple[float, ...] = (1.5, 6.0)) -> None:
+    """Over many frames: each pair registered by itself, every 12th frame chained, and composed over keyframes."""
+    aligner, shape, distances = Aligner(), (256, 320), (12, 24, 36, 48, 60)
+    print(
+        f"\nmade-up clips of {shape[1]}x{shape[0]}, px after so many frames, median / 90th percentile of {clips} clips"
+    )
+    for pan in pans:
+        errors: dict[tuple[str, int], list[float]] = {}
+        config = SyntheticConfig(height=shape[0], width=shape[1], frames=61, static_fraction=0.0, pan=pan)
+        for number in range(clips):
+            clip = generate_clip(config, seed + number)
+            ready = [aligner.prepare(frame) for frame in clip.frames]
+            camera = Camera(aligner.register, lambda image: image.shape)
+            for position, image in enumerate(ready):
+                camera.add(position, image)
+            chained = np.eye(3)
+            for distance in distances:
+                frame = 60 - distance
+                chained = chained @ aligner.register(ready[frame], ready[frame + 12])[0]
+                pair = aligner.register(ready[frame], ready[60])[0]
+                for way, found in (("pairs", pair), ("chained", chained), ("keyframes", camera.between(frame, 60))):
+                    away = displacement(found, clip.homography(frame, 60), shape)
+                    errors.setdefault((way, distance), []).append(away)
+        print(f"camera of up to {pan:g} px a frame" + "".join(f"{distance:>16}" for distance in distances))
+        for way in ("pairs", "chained", "keyframes"):
+            told = (np.percentile(errors[way, distance], (50, 90)) for distance in distances)
+            print(f"{way:<29}" + "".join(f"{f'{median:.2f} / {most:.2f}':>16}" for median, most in told))
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=40, help="synthetic pairs of each kind, 0 for none (%(default)s)")
@@ -215,6 +246,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--seed", type=int, default=100, help="not 0 or 1, on which constants were chosen (%(default)s)"
     )
     parser.add_argument("--drone-ir", type=Path, metavar="ROOT", help="folder of the data set drone_ir")
+    parser.add_argument(
+        "--clips", type=int, default=0, help="made-up ones of 61 frames, for long distances (%(default)s)"
+    )
     parser.add_argument("--stride", type=int, default=4, help="frames between real pairs (%(default)s)")
     parser.add_argument("--step", type=int, default=4, help="frames from one real pair to the next (%(default)s)")
     given = parser.parse_args(arguments)
@@ -222,6 +256,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if given.pairs > 0:
             report_synthetic(given.pairs, given.seed, given.pattern)
+        if given.clips > 0:
+            report_distances(given.clips, given.seed)
         if given.drone_ir is not None:
             report_drone_ir(given.drone_ir, given.stride, given.step)
     except (DataError, OSError) as error:
