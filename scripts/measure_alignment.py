@@ -219,7 +219,7 @@ def report_distances(clips: int, seed: int, pans: tuple[float, ...] = (1.5, 6.0)
         for number in range(clips):
             clip = generate_clip(config, seed + number)
             ready = [aligner.prepare(frame) for frame in clip.frames]
-            camera = Camera(aligner.register, lambda image: image.shape)
+            camera = Camera(aligner.register)
             for position, image in enumerate(ready):
                 camera.add(position, image)
             chained = np.eye(3)

@@ -32,9 +32,9 @@ COMMANDS = {
     "convert-official": "turn a checkpoint of TDCNet's authors into one of this project",
     "make-clips": "write made-up clips",
 }
+"""Verbs that are modules of :mod:`tdcnet.commands` and take arguments."""
 COMPLETION = ("completion", "--complete")
 """What prints a shell's completion, and what that asks."""
-"""Verbs that are modules of :mod:`tdcnet.commands` and take arguments."""
 
 VERBS = STAGES | COMMANDS
 PREDICT = """\
@@ -70,6 +70,7 @@ Each trial is a training with the other options; needs `pip install optuna`.
 
 """
 HELPS = {"predict": PREDICT, "search": SEARCH}
+"""What `--help` tells of a verb beside all others."""
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i")
 """Hydra's own options that another argument belongs to."""
 

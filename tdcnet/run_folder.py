@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tdcnet.data.errors import DataError
-from tdcnet.files import read_yaml
+from tdcnet.files import read_json, read_yaml
 from tdcnet.limits import clip_fault
 from tdcnet.metrics.rules import RULES, Rule, within
 from tdcnet.plain_data import are_whole, is_number, is_whole
@@ -78,6 +79,18 @@ def read_overrides(folder: Path) -> list[str]:
     if not isinstance(content, list):
         raise DataError(f"{path}: is {shown(content)}; expected a list of options")
     return [str(each) for each in content]
+
+
+def read_figure(folder: Path, name: str) -> float:
+    """A figure of a finished run, NaN if its ``metrics.json`` has none of that name.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        DataError: if it is damaged.
+    """
+    figures = read_json(folder / "metrics.json")
+    value = figures.get(name) if isinstance(figures, dict) else None
+    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def _rule(metrics: Mapping[str, Any], path: Path) -> Rule:

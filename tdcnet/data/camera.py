@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -47,7 +48,7 @@ class Camera(Generic[Image]):
     def __init__(
         self,
         register: Callable[[Image, Image], tuple[NDArray[np.floating], str | None]],
-        shape: Callable[[Image], tuple[int, int]],
+        shape: Callable[[Image], tuple[int, int]] = attrgetter("shape"),
         key_every: int = KEY_EVERY,
     ) -> None:
         self.register, self.shape, self.key_every = register, shape, key_every
@@ -102,7 +103,7 @@ class Camera(Generic[Image]):
 
         Returns:
             float64 [3, 3] in pixel-centre coordinates; the identity for one and the same frame, and where one of them
-            has no pose.
+            has no pose or lies beyond a cut.
         """
         if frame == newest or not {frame, newest} <= self.poses.keys():
             return np.eye(3)
@@ -110,6 +111,8 @@ class Camera(Generic[Image]):
         key, matrix, _ = self.poses[newest]
         while key > home.key:
             pose = self.poses[key]
+            if pose.key == key:  # the first frame after a cut
+                return np.eye(3)
             key, matrix = pose.key, pose.to_key @ matrix
         return _normal(np.linalg.inv(matrix) @ home.to_key)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.data.degradations import Dropped, Repeated, Scene, Shake, Way
+from tdcnet.data.degradations import Contrast, Dropped, Repeated, Scene, Shake, Way
 from tdcnet.data.sequence import Sequence as Recording
 
 
@@ -58,7 +58,8 @@ def degraded(
         level: stored values that make a grey level: 1 in 8-bit images.
 
     Raises:
-        ValueError: if frames are to be repeated and dropped.
+        ValueError: if frames are to be repeated and dropped, or targets to be changed after they were shaken away from
+            their boxes.
     """
     ways = tuple(ways)
     scene = Scene(recording.frames, recording.boxes, recording.name, seed, level)
@@ -68,6 +69,9 @@ def degraded(
     count = len(recording)
     shown = order[0].shown(scene, count) if order else list(range(count))
     changing: list[Way] = [way for way in ways if not isinstance(way, Repeated | Dropped)]
+    kinds = [type(way) for way in changing]
+    if Shake in kinds and Contrast in kinds[kinds.index(Shake) :]:
+        raise ValueError("Contrast after Shake would change what is not a target any more; give Shake after it")
     boxes = [recording.boxes[at].copy() for at in shown]
     for shake in (way for way in changing if isinstance(way, Shake)):
         boxes = [box + np.tile(shake.shift(scene, at), 2) for box, at in zip(boxes, shown, strict=True)]

@@ -339,12 +339,13 @@ def _align_by_keyframes(
             summary.fallbacks[cause] = summary.fallbacks.get(cause, 0) + 1
         return homography, cause
 
-    camera = Camera(register, lambda ready: ready.shape)
+    camera = Camera(register)
     rows = np.empty((len(newest_frames), store.num_frames - 1, 3, 3), np.float32)
     row_of = {newest: row for newest, row in zip(newest_frames, rows, strict=True)}
     first = min(int(sequence.segment_start[newest]) for newest in newest_frames)
     for position in range(first, max(newest_frames) + 1):
-        if position == first or sequence.segment_start[position] == position:
+        clip = sequence.clip_indices(position, store.num_frames, store.stride)[:-1]
+        if position == first or min(clip, default=first) == position:  # nothing before it counts, as in a stream
             camera.cut()
         if (ready := _prepared(sequence, position, aligner, summary)) is not None:
             try:
@@ -352,7 +353,6 @@ def _align_by_keyframes(
             except DataError as error:  # of another size
                 summary.problems.append(f"{sequence.frames.where(position)}: {error}")
         if position in row_of:
-            clip = sequence.clip_indices(position, store.num_frames, store.stride)[:-1]
             summary.skipped += len({index for index in clip if not {index, position} <= camera.poses.keys()})
             row_of[position][:] = [camera.between(index, position) for index in clip]
             camera.forget(min(clip, default=position))

@@ -57,7 +57,7 @@ class ByKeyframes:
 
     def __init__(self, aligner: Aligner) -> None:
         self._aligner = aligner
-        self._camera: Camera[Prepared] = Camera(aligner.register, lambda ready: ready.shape)
+        self._camera: Camera[Prepared] = Camera(aligner.register)
 
     def watch(self, images: Iterable[Image | None], reach: Reach) -> Iterator[Image | None]:
         """The images, each registered."""

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tdcnet.data.errors import DataError
-from tdcnet.files import read_json, write_atomically
+from tdcnet.files import write_atomically
 from tdcnet.plain_data import is_number
 from tdcnet.report import plots
 from tdcnet.shown import csv_text, printable, shown
@@ -73,17 +73,6 @@ class Trial:
         if not all(isinstance(v, str) or is_number(v) for v in values) or not (figure is None or is_number(figure)):
             raise DataError(f"{path}: trial {number} is {shown(content)}; expected options and a figure")
         return cls(number, dict(options or {}), math.nan if figure is None else float(figure))
-
-
-def read_figure(folder: Path, metric: str) -> float:
-    """A figure of a finished run, NaN if it has none.
-
-    Raises:
-        DataError: if the run's file is damaged.
-    """
-    figures = read_json(folder / "metrics.json")
-    value = figures.get(metric) if isinstance(figures, dict) else None
-    return math.nan if not isinstance(value, int | float) else float(value)
 
 
 def ordered(trials: Sequence[Trial], direction: str) -> list[Trial]:

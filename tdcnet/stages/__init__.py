@@ -6,16 +6,12 @@ Each stage returns ``(metrics, objects)``: figures by name, and what was built, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from tdcnet.deploy.backends import read_info
 from tdcnet.deploy.weights import read_weights
-from tdcnet.files import write_atomically
-from tdcnet.run_folder import CONFIG
 from tdcnet.stages.folders import check_folders
 from tdcnet.stages.inherit import inherit, names_network
 from tdcnet.stages.overrides import check_used
@@ -56,14 +52,4 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         return stage(cfg, overrides, None)  # a detector without learning needs none
     cfg.ckpt_path = str(find(cfg.ckpt_path))
     weights = read_info(cfg.ckpt_path) if backend(cfg) else read_weights(cfg.ckpt_path)
-    inherited = inherit(cfg, weights.record, overrides)
-    _tell_config(inherited, None if names_network(overrides) else weights.record.model)
-    return stage(inherited, overrides, weights)
-
-
-def _tell_config(cfg: DictConfig, network: dict[str, Any] | None) -> None:
-    """Puts what the run does in the place of what was asked for into its folder: those who read it compare runs."""
-    path = Path(cfg.paths.output_dir) / CONFIG
-    if path.is_file() and cfg.stage.name == "eval":
-        told = OmegaConf.merge(cfg) if network is None else OmegaConf.merge(cfg, {"model": None}, {"model": network})
-        write_atomically(path, OmegaConf.to_yaml(told).encode())
+    return stage(inherit(cfg, weights.record, overrides), overrides, weights)

@@ -33,8 +33,8 @@ from tdcnet.data.formats.foreign import of_name
 from tdcnet.deploy.graph import ExportError
 from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.weights import CheckpointError
-from tdcnet.files import read_json
 from tdcnet.finite import NonFinite
+from tdcnet.run_folder import read_figure
 from tdcnet.shown import lines
 from tdcnet.stages.overrides import quote_paths
 from tdcnet.stages.runs import RunsFailed, run_alone
@@ -100,10 +100,7 @@ def _alone(options: list[str], output: str) -> float | None:
     if run_alone([*flags, *options], Path(output)):
         FAILED.append(output)
         return None
-    metrics = Path(output) / "metrics.json"
-    figures = read_json(metrics) if metrics.is_file() else {}
-    value = figures.get("AP50") if isinstance(figures, dict) else None
-    return float(value) if isinstance(value, int | float) else math.nan
+    return read_figure(Path(output), "AP50") if (Path(output) / "metrics.json").is_file() else math.nan
 
 
 def tell(message: object, hint: str = "") -> None:

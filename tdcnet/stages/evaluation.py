@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -14,11 +16,13 @@ from tdcnet.callbacks import Visualize
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.deploy.backends import GRAPHS, read_info
 from tdcnet.deploy.weights import Weights, read_weights
+from tdcnet.files import write_atomically
 from tdcnet.report import Run
 from tdcnet.report.exchange import read_masks, read_predictions
+from tdcnet.run_folder import CONFIG
 from tdcnet.stages.compared import check_compared, is_masks, is_results
 from tdcnet.stages.inherit import inherit
-from tdcnet.stages.parts import NOT_TRAINING, Results, backend, build, build_trainer, measure, report, validate
+from tdcnet.stages.parts import NOT_TRAINING, Results, backend, build, build_trainer, measure, plain, report, validate
 from tdcnet.weights import find, list_models
 
 
@@ -35,6 +39,8 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None)
     for record in check_compared(others, parts["datamodule"], graphs=bool(backend(cfg))):
         inherit(cfg, record, ["dataset", *overrides])  # refuses other classes
     parts["trainer"] = trainer = build_trainer(cfg, without=NOT_TRAINING)
+    if trainer.is_global_zero:
+        _tell_config(cfg, parts["module"].checkpoint_info["model"])
     metrics = validate(cfg, trainer, parts)
     if not cfg.stage.get("report"):
         return metrics, parts
@@ -48,6 +54,17 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None)
     if trainer.is_global_zero:
         parts["report"] = report(cfg, overrides, parts, runs)
     return metrics, parts
+
+
+def _tell_config(cfg: DictConfig, network: Any) -> None:
+    """Puts what the run does in the place of what was asked for into its folder: those who read it compare runs.
+
+    As plain data: what a checkpoint says of its network is no config of ours, whose ``${..}`` would mean something.
+    """
+    path = Path(cfg.paths.output_dir) / CONFIG
+    if path.is_file():
+        told = {**plain(cfg), "model": json.loads(json.dumps(network))}
+        write_atomically(path, yaml.safe_dump(told, sort_keys=False, allow_unicode=True).encode())
 
 
 def _label(cfg: DictConfig) -> str:

@@ -23,8 +23,9 @@ from rich.console import Console
 from tdcnet.data.errors import DataError
 from tdcnet.deploy.optional import load
 from tdcnet.files import read_json
-from tdcnet.report.search import Trial, best_of, read_figure, table_of, write_search
+from tdcnet.report.search import Trial, best_of, table_of, write_search
 from tdcnet.results import write_json
+from tdcnet.run_folder import read_figure
 from tdcnet.shown import shown
 from tdcnet.stages.overrides import command_line, merge_overrides
 from tdcnet.stages.parts import Results, check_metric, plain, say
@@ -51,7 +52,7 @@ def search(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     Raises:
         ValueError: if an option of the space cannot be read, the metric is unknown, or the folder holds another search.
         MissingPackage: without optuna.
-        RunsFailed: if the last trials failed; the others are told first.
+        RunsFailed: if trials failed; the others are told first.
     """
     optuna = load("optuna", "`tdcnet search`", extra="search")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -73,8 +74,12 @@ def search(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     }
     trials = read_trials(output / RECORD, said, space)
     log.info("hydra.run.dir=%s goes on with this search", output)
-    failed: dict[str, Trial] = {}
+    failed: list[str] = []
     streak = 0
+
+    def keep() -> None:
+        write_json(output / RECORD, {**said, "trials": [trial.plain() for trial in trials]})
+
     for number in range(cfg.stage.trials):
         if number == len(trials):
             options = propose(optuna, space, trials, cfg.seed, cfg.stage.direction)
@@ -82,10 +87,10 @@ def search(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
                 say(f"all that the options allow was tried, in {number} trials")
                 break
             trials.append(Trial(number, options))
-        write_json(output / RECORD, {**said, "trials": [trial.plain() for trial in trials]})
+        keep()
         trial = trials[number]
         if run_all({trial.name: ["stage=train", "logger=csv", *trial.overrides]}, overrides, output, anew=False):
-            failed[trial.name] = trial
+            failed.append(trial.name)
             streak += 1
             if streak == FAILURES:
                 break
@@ -94,8 +99,8 @@ def search(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         trials[number] = trial = trial.with_figure(read_figure(output / trial.name, cfg.stage.metric))
         best = best_of(trials, cfg.stage.direction)
         say(f"{trial.name}: {cfg.stage.metric} {trial.figure:.3f}" + (f"; best {best.name}" if best else ""))
-    write_json(output / RECORD, {**said, "trials": [trial.plain() for trial in trials]})
-    return _tell(cfg, output, trials, given, list(failed))
+    keep()
+    return _tell(cfg, output, trials, given, failed)
 
 
 def space_of(texts: Any, distributions: Any) -> dict[str, Any]:

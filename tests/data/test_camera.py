@@ -96,6 +96,8 @@ def test_cuts_and_what_is_forgotten():
             camera.cut()
         camera.add(frame, frame)
     assert camera.poses[12].key == 12 and camera.poses[13].key == 12
+    np.testing.assert_array_equal(camera.between(11, 12), np.eye(3))  # another scene, and no search without end
+    np.testing.assert_array_equal(camera.between(3, 29), np.eye(3))
     camera.forget(20)
     assert sorted(camera.poses) == [19, *range(20, 30)], "19 is the keyframe of those after it"
     expected = np.linalg.inv(truth(29)) @ truth(20)
@@ -148,6 +150,24 @@ def test_stored_homographies_are_those_of_a_stream(tmp_path, processes):
     np.testing.assert_allclose(way[:2] / way[2] - 10, np.array(STEP) * 9, atol=0.1)
     assert store.load(made)[15, 1] == pytest.approx(np.eye(3)), "frame 9 cannot be read"
     assert HomographyStore(tmp_path, 4, 3, Aligner("translation").tag).load(made) is None, "those of pairs are others"
+
+
+def test_a_long_pause_is_a_cut_in_both(tmp_path):
+    """Frames with times of their own: after ten seconds nothing before counts."""
+    made = sequence(count=16)
+    made.frames.times = np.array([*range(8), *range(17, 25)], float)
+    aligner = Aligner("translation", "keyframes")
+    store = HomographyStore(tmp_path, 3, 1, aligner.tag)
+    align_sequences([made], store, aligner, processes=1, progress=False)
+    stream = ByKeyframes(aligner)
+
+    def reach(newest):
+        return made.clip_indices(newest, 3, 1), True
+
+    images = (made.frames.read(i) for i in range(16))
+    for clip in clips_of(stream.watch(images, reach), reach):
+        np.testing.assert_array_equal(store.get(made, clip.newest), stream.of(clip))
+    assert made.clip_indices(8, 3, 1) == [8, 8, 8] and stream._camera.poses[15].key == 8
 
 
 def test_a_stream_keeps_what_its_clips_reach_only():

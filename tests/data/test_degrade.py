@@ -195,6 +195,12 @@ def test_boxes_shake_with_what_is_in_them():
     assert np.std(moved) > 1 and recording().boxes[0][0, 0] == 10, "the recording stays as it is"
 
 
+def test_targets_are_not_changed_where_they_no_longer_are():
+    with pytest.raises(ValueError, match="give Shake after it"):
+        degraded(recording(), [Shake(2.0), Noise(1), Contrast(0.5)])
+    degraded(recording(), [Contrast(0.5), Shake(2.0)]).frames.read(0)
+
+
 def test_a_stream_that_stutters_shows_what_it_showed():
     made = degraded(recording(indices=[3, 8]), [Repeated(0.4)])
     assert len(made) == COUNT and made.indices.tolist() == [3, 8]

@@ -148,6 +148,13 @@ def test_nor_in_a_part_of_its_network(place, stage, folder, canary, command, opt
     refused(command("train.py", f"stage={stage}", f"ckpt_path={path}", source, *options, cwd=folder), canary)
 
 
+@pytest.mark.parametrize("text", ["${", "${oc.env:HOME}"])
+def test_what_its_network_says_is_no_config(text, folder, canary, command, options):
+    path = checkpoint(folder, record({**CLEAN, "init": text}))
+    ended = command("train.py", "stage=eval", f"ckpt_path={path}", *options, cwd=folder)
+    refused(ended, canary, f"init is {text!r}")
+
+
 OVERRIDES = [
     "module.max_minutes={PAYLOAD}",
     "dataset.intensity_range={PAYLOAD}",
