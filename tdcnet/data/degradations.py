@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import FrameSource
+from tdcnet.finite import number
+from tdcnet.plain_data import is_whole
 
 Image = NDArray[np.float32]
 Boxes = NDArray[np.float32]
@@ -84,6 +86,9 @@ class Contrast(_Simple):
 
     keep: float
 
+    def __post_init__(self) -> None:
+        number("keep", self.keep, 0, 1)
+
     def apply(self, image: Image, index: int, scene: Scene, ready: Any) -> Image:
         """With weaker targets."""
         out = image.copy()
@@ -106,6 +111,10 @@ class LookAlikes:
 
     count: int
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        _whole("count", self.count, 0)
+        number("gain", self.gain, 0)
 
     def prepared(self, scene: Scene) -> list[tuple[int, int, Image]]:
         """Places, top and left, and what is added there."""
@@ -146,6 +155,9 @@ class Noise(_Simple):
 
     sigma: float
 
+    def __post_init__(self) -> None:
+        number("sigma", self.sigma, 0)
+
     def apply(self, image: Image, index: int, scene: Scene, ready: Any) -> Image:
         """With noise."""
         drawn = scene.rng(self, index).standard_normal(image.shape, np.float32)
@@ -161,6 +173,9 @@ class FixedPattern:
     """
 
     sigma: float
+
+    def __post_init__(self) -> None:
+        number("sigma", self.sigma, 0)
 
     def prepared(self, scene: Scene) -> Image:
         """The pattern."""
@@ -184,6 +199,10 @@ class DeadPixels:
 
     share: float
     lines: int = 0
+
+    def __post_init__(self) -> None:
+        number("share", self.share, 0, 1)
+        _whole("lines", self.lines, 0)
 
     def prepared(self, scene: Scene) -> NDArray[np.float32]:
         """What they hold [H, W], NaN where the sensor works."""
@@ -211,6 +230,9 @@ class Blur(_Simple):
 
     sigma: float
 
+    def __post_init__(self) -> None:
+        number("sigma", self.sigma, 0)
+
     def apply(self, image: Image, index: int, scene: Scene, ready: Any) -> Image:
         """Blurred."""
         return np.asarray(cv2.GaussianBlur(image, (0, 0), self.sigma), np.float32) if self.sigma > 0 else image
@@ -227,6 +249,10 @@ class GainSteps:
 
     size: float
     every: int = 45
+
+    def __post_init__(self) -> None:
+        number("size", self.size, 0, 1)
+        _whole("every", self.every, 1)
 
     def prepared(self, scene: Scene) -> float:
         """The middle value."""
@@ -247,6 +273,9 @@ class Shake:
     """
 
     sigma: float
+
+    def __post_init__(self) -> None:
+        number("sigma", self.sigma, 0)
 
     def shift(self, scene: Scene, index: int) -> NDArray[np.float32]:
         """x and y, px."""
@@ -273,6 +302,9 @@ class Repeated:
 
     share: float
 
+    def __post_init__(self) -> None:
+        number("share", self.share, 0, 1)
+
     def shown(self, scene: Scene, count: int) -> list[int]:
         """Which frame is seen at each time."""
         again = scene.rng(self).random(count) < self.share
@@ -291,6 +323,9 @@ class Dropped:
     """
 
     share: float
+
+    def __post_init__(self) -> None:
+        number("share", self.share, 0, 1)
 
     def shown(self, scene: Scene, count: int) -> list[int]:
         """Which frames are left; the first always is."""
@@ -344,3 +379,8 @@ def _place(box: Boxes, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
 def _meet(place: Boxes, boxes: Boxes) -> bool:
     """Whether a box meets any of others."""
     return bool(((place[:, :2] < boxes[:, 2:]) & (boxes[:, :2] < place[:, 2:])).all(axis=1).any())
+
+
+def _whole(name: str, value: object, low: int) -> None:
+    if not is_whole(value, low, 1_000_000):
+        raise ValueError(f"{name} is {value}; expected a whole number from {low} to 1000000")

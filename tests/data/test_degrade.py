@@ -195,6 +195,29 @@ def test_boxes_shake_with_what_is_in_them():
     assert np.std(moved) > 1 and recording().boxes[0][0, 0] == 10, "the recording stays as it is"
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Noise(-3), "sigma is -3; expected a number from 0"),
+        (lambda: FixedPattern(float("nan")), "sigma is nan"),
+        (lambda: Blur(-1), "sigma is -1"),
+        (lambda: Shake(float("inf")), "sigma is inf"),
+        (lambda: Contrast(1.5), "keep is 1.5; expected a number from 0 and at most 1"),
+        (lambda: LookAlikes(2.5), "count is 2.5; expected a whole number from 0"),
+        (lambda: LookAlikes(2, gain=-1), "gain is -1"),
+        (lambda: DeadPixels(2), "share is 2"),
+        (lambda: DeadPixels(0.1, lines=-1), "lines is -1"),
+        (lambda: GainSteps(0.1, every=0), "every is 0; expected a whole number from 1"),
+        (lambda: GainSteps(3), "size is 3"),
+        (lambda: Repeated(-0.1), "share is -0.1"),
+        (lambda: Dropped("x"), "share is x"),
+    ],
+)
+def test_strengths_that_are_none_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_targets_are_not_changed_where_they_no_longer_are():
     with pytest.raises(ValueError, match="give Shake after it"):
         degraded(recording(), [Shake(2.0), Noise(1), Contrast(0.5)])
