@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset, default_collate
 
 from tdcnet.data import paste
 from tdcnet.data.augment import Augment
+from tdcnet.data.degrade import Sometimes, harder_clip
 from tdcnet.data.errors import DataError, Policy
 from tdcnet.data.images import read_grey
 from tdcnet.data.intensity import data_range
@@ -78,6 +80,7 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         on_bad_frame: what to do about a frame that cannot be read, see :meth:`__getitem__`.
         image_step: take every n-th frame of each sequence's part of the split only.
         image_offset: the first of these.
+        degrade: ways in which single clips are made harder, in their order; only with ``augment``.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -97,6 +100,7 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         on_bad_frame: Policy = "error",
         image_step: int = 1,
         image_offset: int = 0,
+        degrade: Iterable[Sometimes] = (),
     ) -> None:
         if num_frames < 1 or stride < 1 or image_step < 1 or image_offset < 0:
             raise ValueError(
@@ -112,6 +116,9 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
         self.size = int(size[0]), int(size[1])
         self.num_frames, self.stride = num_frames, stride
         self.augment, self.homographies, self.aligner = augment, homographies, aligner
+        self.degrade = tuple(degrade)
+        if self.degrade and augment is None:
+            raise ValueError("degrade is for clips that are drawn, with augment; give both or neither")
         self.intensity_range = intensity_range
         self.single_class = single_class
         self.on_bad_frame = on_bad_frame
@@ -198,17 +205,20 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
 
     def _sample(self, item: int, rng: np.random.Generator | None) -> Sample:
         sequence, newest = self.locate(item)
-        positions = sequence.clip_indices(newest, self.num_frames, self.stride)
-        images = self._read(sequence, positions)
+        source, at, in_place = sequence, newest, True  # what is seen of it
+        if rng is not None and self.degrade:
+            source, at, in_place = harder_clip(sequence, newest, self.degrade, self._level, rng)
+        positions = source.clip_indices(at, self.num_frames, self.stride)
+        images = self._read(source, positions)
         h, w = (int(side) for side in images[-1].shape)
-        original_boxes, labels = sequence.boxes[newest], sequence.labels[newest]
+        original_boxes, labels = source.boxes[at], source.labels[at]
 
         if self.augment is not None and rng is not None:
             matrix = self.augment.geometry((h, w), original_boxes, rng)
         else:
             matrix = letterbox_matrix((h, w), self.size)
-        files = stored_alignment(sequence, newest, self.num_frames, self.stride)
-        homographies = None if files is not None else self._homographies(sequence, newest, images)
+        files = stored_alignment(source, at, self.num_frames, self.stride)
+        homographies = None if files is not None else self._homographies(sequence, newest, images, in_place)
         if self.augment is not None and rng is not None and files is None:
             images, original_boxes, labels = self._paste(images, original_boxes, labels, matrix, homographies, rng)
         frames, aligned = view(images, matrix, self.size, homographies)
@@ -254,9 +264,13 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             del self._kept[next(iter(self._kept))]
         return image
 
-    def _homographies(self, sequence: Sequence, newest: int, images: list[Image]) -> NDArray[np.float32] | None:
+    def _homographies(
+        self, sequence: Sequence, newest: int, images: list[Image], in_place: bool
+    ) -> NDArray[np.float32] | None:
         """[T, 3, 3], each frame -> newest in pixel-centre coordinates; None if nothing is to be registered."""
-        homographies = None if self.homographies is None else self.homographies.get(sequence, newest)
+        homographies = None
+        if in_place and self.homographies is not None:
+            homographies = self.homographies.get(sequence, newest)
         if homographies is None and self.aligner is not None:
             homographies = register_clip(images, self.aligner)
         return homographies
@@ -347,10 +361,19 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             pad_grey(aligned, original_size, matrix, self.size)
         return frames, aligned
 
-    def _to_float(self, clip: Image) -> NDArray[np.float32]:
+    def _range(self) -> tuple[float, float]:
         if self.intensity_range is None:
             self.intensity_range = data_range(self.sequences) or (0.0, 65535.0)
-        return to_unit(clip, self.intensity_range)
+        return self.intensity_range
+
+    def _to_float(self, clip: Image) -> NDArray[np.float32]:
+        return to_unit(clip, self._range())
+
+    @cached_property
+    def _level(self) -> float:
+        """Stored values that make a grey level."""
+        low, high = self.intensity_range or data_range(self.sequences) or (0.0, 255.0)
+        return (high - low) / 255
 
 
 def _read_aligned(path: Path, like: Image) -> Image:

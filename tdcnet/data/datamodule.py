@@ -24,8 +24,7 @@ from tdcnet.data.augment import Augment
 from tdcnet.data.cache import decode_ahead
 from tdcnet.data.classes import select
 from tdcnet.data.clips import ClipDataset, collate, stored_alignment, thin
-from tdcnet.data.degradations import Dropped, Repeated, Way
-from tdcnet.data.degrade import degraded
+from tdcnet.data.degrade import AnyWay, Sometimes, degraded
 from tdcnet.data.errors import DataError, Policy, Problems
 from tdcnet.data.frames import DecodedImages, ImageFiles
 from tdcnet.data.homographies import HomographyStore, align_sequences
@@ -70,8 +69,10 @@ class ClipDataModule(pl.LightningDataModule):
         align_by: ``"pairs"`` registers each frame of a clip with its newest, ``"keyframes"`` each frame of a recording
             once, from which clips of any length are composed; that needs ``align="ahead"``.
         degrade: name -> one of :mod:`tdcnet.data.degradations`: what is evaluated is made harder in these ways, in
-            their order; None leaves it as it is. Training clips stay as they are.
+            their order; None leaves it as it is.
         degrade_seed: of what is drawn for that.
+        degrade_train: name -> :class:`~tdcnet.data.degrade.Sometimes`: training clips are made harder in these ways, in
+            their order, each clip for itself; needs ``augment``.
         homography_dir: folder of the homographies; needed for ``"ahead"``.
         decode: ``"ahead"`` decodes all frames before the start into files of raw pixels in ``cache_dir``, from which
             any clip is read at once, ``"on_the_fly"`` decodes image files for each clip. Videos are decoded into such
@@ -144,8 +145,9 @@ class ClipDataModule(pl.LightningDataModule):
         names: str | None = None,
         one_frame_recordings: Lone = "error",
         align_by: AlignBy = "pairs",
-        degrade: Mapping[str, Way | Repeated | Dropped] | None = None,
+        degrade: Mapping[str, AnyWay] | None = None,
         degrade_seed: int = 0,
+        degrade_train: Mapping[str, Sometimes] | None = None,
     ) -> None:
         super().__init__()
         for option, value, allowed in (
@@ -169,6 +171,9 @@ class ClipDataModule(pl.LightningDataModule):
         self.num_workers, self.augment = num_workers, augment
         self.align, self.align_model, self.align_by, self.decode = align, align_model, align_by, decode
         self.degrade, self.degrade_seed = dict(degrade or {}), degrade_seed
+        self.degrade_train = dict(degrade_train or {})
+        if self.degrade_train and augment is None:
+            raise ValueError("degrade_train makes clips harder that are drawn; give augment as well")
         self.homography_dir = None if homography_dir is None else Path(homography_dir)
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         check_range(intensity_range)
@@ -297,6 +302,7 @@ class ClipDataModule(pl.LightningDataModule):
             self.on_bad_frame,
             step,
             offset,
+            self.degrade_train.values() if augment is not None else (),
         )
         if not len(dataset):
             raise DataError(

@@ -1,8 +1,13 @@
-"""A recording made harder, by some of :mod:`tdcnet.data.degradations`; its boxes stay those of what is seen."""
+"""A recording made harder, by some of :mod:`tdcnet.data.degradations`; its boxes stay those of what is seen.
+
+:func:`degraded` for what is evaluated, :class:`Sometimes` for training clips.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import bisect
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +17,9 @@ from numpy.typing import NDArray
 
 from tdcnet.data.degradations import Contrast, Dropped, Repeated, Scene, Shake, Way
 from tdcnet.data.sequence import Sequence as Recording
+from tdcnet.finite import number
+
+AnyWay = Way | Repeated | Dropped
 
 
 class Degraded:
@@ -46,9 +54,7 @@ class Degraded:
         return self.scene.frames.where(self.shown[index])
 
 
-def degraded(
-    recording: Recording, ways: Iterable[Way | Repeated | Dropped], seed: int = 0, level: float = 1.0
-) -> Recording:
+def degraded(recording: Recording, ways: Iterable[AnyWay], seed: int = 0, level: float = 1.0) -> Recording:
     """A recording made harder in some ways, one after the other.
 
     Args:
@@ -72,7 +78,7 @@ def degraded(
     kinds = [type(way) for way in changing]
     if Shake in kinds and Contrast in kinds[kinds.index(Shake) :]:
         raise ValueError("Contrast after Shake would change what is not a target any more; give Shake after it")
-    boxes = [recording.boxes[at].copy() for at in shown]
+    boxes = [recording.boxes[at] for at in shown]
     for shake in (way for way in changing if isinstance(way, Shake)):
         boxes = [box + np.tile(shake.shift(scene, at), 2) for box, at in zip(boxes, shown, strict=True)]
     indices, starts = recording.indices, recording.segment_start
@@ -88,3 +94,69 @@ def degraded(
         segment_start=starts,
         aligned_files=None,
     )
+
+
+def keeps_places(ways: Iterable[AnyWay]) -> bool:
+    """Whether all frames stay where they are, in time and in the image, so that what was registered still is."""
+    return not any(isinstance(way, Shake | Repeated | Dropped) for way in ways)
+
+
+class Sometimes:
+    """A way to make training clips harder, used in some of them and with a strength drawn for each.
+
+    Args:
+        way: makes one of :mod:`tdcnet.data.degradations` of its strengths.
+        probability: share of the clips.
+        strengths: per argument of ``way`` the lowest and the highest that is drawn, evenly; counts are drawn whole.
+
+    Raises:
+        ValueError: if a range is none, or ``way`` refuses one of its ends.
+    """
+
+    def __init__(self, way: Callable[..., AnyWay], probability: float = 1.0, **strengths: Sequence[float]) -> None:
+        number("probability", probability, 0, 1)
+        for name, given in strengths.items():
+            if len(given) != 2 or not given[0] <= given[1]:
+                raise ValueError(f"{name} is {list(given)}; expected the lowest and the highest that is drawn")
+        for end in (0, 1):
+            way(**{name: given[end] for name, given in strengths.items()})
+        self.way, self.probability = way, probability
+        self.strengths = {name: (given[0], given[1]) for name, given in strengths.items()}
+        taken = inspect.signature(way).parameters
+        self._counts = {name for name in strengths if taken[name].annotation in (int, "int")}
+
+    def drawn(self, rng: np.random.Generator) -> AnyWay | None:
+        """The way for one clip; None if this one is left as it is."""
+        if rng.random() >= self.probability:
+            return None
+        return self.way(**{name: self._strength(name, rng) for name in self.strengths})
+
+    def _strength(self, name: str, rng: np.random.Generator) -> float:
+        low, high = self.strengths[name]
+        return int(rng.integers(int(low), int(high) + 1)) if name in self._counts else float(rng.uniform(low, high))
+
+
+def harder_clip(
+    recording: Recording, newest: int, ways: Iterable[Sometimes], level: float, rng: np.random.Generator
+) -> tuple[Recording, int, bool]:
+    """A recording made harder for one training clip.
+
+    Args:
+        recording: to be left as it is.
+        newest: position of the clip's newest frame.
+        ways: what may happen to it.
+        level: stored values that make a grey level.
+        rng: draws what happens.
+
+    Returns:
+        The recording as it then is; the position in it of the newest frame, or where that was dropped of the one after;
+        and whether all frames stayed where they are, so that what was registered still is.
+    """
+    drawn = [way for sometimes in ways if (way := sometimes.drawn(rng)) is not None]
+    if not drawn:
+        return recording, newest, True
+    harder = degraded(recording, drawn, int(rng.integers(2**32)), level)
+    if any(isinstance(way, Dropped) for way in drawn):
+        assert isinstance(harder.frames, Degraded)
+        newest = min(bisect.bisect_left(harder.frames.shown, newest), len(harder) - 1)
+    return harder, newest, not any(isinstance(way, Shake | Repeated | Dropped) for way in drawn)
