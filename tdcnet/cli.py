@@ -13,6 +13,7 @@ STAGES = {
     "demo": "make clips, train on them, evaluate, export and predict: a few minutes on two cores",
     "train": "train a detector, then evaluate it",
     "eval": "evaluate a checkpoint or an export, and write a report",
+    "stress": "see how a detector degrades on clips that are made harder, step by step",
     "deploy": "export a checkpoint for PyTorch, ONNX Runtime or OpenVINO",
     "search": "try values of options, a training each, and tell the best",
     "predict": "find targets in videos, folders of images or stacks",

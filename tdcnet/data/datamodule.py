@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import multiprocessing
@@ -191,6 +192,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.scale: float | None = None  # of whole frames in the input, once they have been read
         self.rate: float | None = None  # frames a second, where the recordings tell
         self._sequences: dict[str, list[Sequence]] = {}
+        self._degraded: list[Sequence] | None = None
 
     # -- reading and alignment -----------------------------------------------------------------------------------------
 
@@ -210,7 +212,7 @@ class ClipDataModule(pl.LightningDataModule):
             return
         for split, (step, offset) in splits.items():
             store = self._store(split)
-            wanted = [self._without_stored(thin(sequence, step, offset)) for sequence in self._read(split)]
+            wanted = [self._without_stored(thin(sequence, step, offset)) for sequence in self._shown(split)]
             wanted = [sequence for sequence in wanted if store.missing(sequence)]
             if wanted:
                 log.info("%s, %s: %s", self.root, split, align_sequences(wanted, store, self._aligner()))
@@ -270,13 +272,27 @@ class ClipDataModule(pl.LightningDataModule):
                 sequences = [replace(sequence, aligned_files=None) for sequence in sequences]
             if self.decode == "ahead":
                 sequences = [replace(sequence, frames=self._decoded(sequence.frames)) for sequence in sequences]
-            if self.degrade and split == self.val_split:
-                low, high = data_range(sequences) or (0.0, 255.0)
-                level, ways = (high - low) / 255, self.degrade.values()
-                sequences = [degraded(sequence, ways, self.degrade_seed, level) for sequence in sequences]
-                log.info("%s, %s: made harder by %s", self.root, split, ", ".join(map(repr, self.degrade.values())))
             self._sequences[split] = sequences
         return self._sequences[split]
+
+    def _shown(self, split: str) -> list[Sequence]:
+        """The recordings of a split as they are seen: harder, where that is asked for."""
+        if not self.degrade or split != self.val_split:
+            return self._read(split)
+        if self._degraded is None:
+            sequences = self._read(split)
+            low, high = data_range(sequences) or (0.0, 255.0)
+            level, ways = (high - low) / 255, self.degrade.values()
+            self._degraded = [degraded(sequence, ways, self.degrade_seed, level) for sequence in sequences]
+            log.info("%s, %s: made harder by %s", self.root, split, ", ".join(map(repr, ways)))
+        return self._degraded
+
+    def harder(self, degrade: Mapping[str, AnyWay], seed: int = 0) -> ClipDataModule:
+        """The same data with what is evaluated made harder in these ways instead of its own; nothing is read again."""
+        other = copy.copy(self)
+        other.degrade, other.degrade_seed = dict(degrade), seed
+        other.val_dataset, other._degraded = None, None
+        return other
 
     def _decoded(self, frames: FrameSource) -> FrameSource:
         # A single image is read once per epoch; a file of its own would not pay.
@@ -285,12 +301,13 @@ class ClipDataModule(pl.LightningDataModule):
     def _dataset(
         self, split: str, size: tuple[int, int], augment: Augment | None, step: int = 1, offset: int = 0
     ) -> ClipDataset:
-        tell_times(self._read(split), self.num_frames, self.stride)
+        sequences = self._shown(split)
+        tell_times(sequences, self.num_frames, self.stride)
         if augment is None:
-            self.scale = tell_scale(str(self.name), self._read(split), size)
-            self.rate = usual_rate(self._read(split))
+            self.scale = tell_scale(str(self.name), sequences, size)
+            self.rate = usual_rate(sequences)
         dataset = ClipDataset(
-            self._read(split),
+            sequences,
             size,
             self.num_frames,
             self.stride,

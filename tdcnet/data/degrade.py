@@ -136,6 +136,35 @@ class Sometimes:
         return int(rng.integers(int(low), int(high) + 1)) if name in self._counts else float(rng.uniform(low, high))
 
 
+class Steps:
+    """A way to make recordings harder in several steps.
+
+    Args:
+        way: makes one of :mod:`tdcnet.data.degradations` of its strengths.
+        axis: what the strengths are, in words.
+        strengths: per argument of ``way`` what it is in each step; the first argument names the steps.
+
+    Attributes:
+        ways: of the steps.
+
+        strengths: what the steps are told by.
+
+    Raises:
+        ValueError: if there is none, or they have not as many steps each.
+    """
+
+    def __init__(self, way: Callable[..., AnyWay], axis: str = "", **strengths: Sequence[float]) -> None:
+        lengths = {len(given) for given in strengths.values()}
+        if len(lengths) != 1 or 0 in lengths:
+            told = ", ".join(f"{name} {list(given)}" for name, given in strengths.items()) or "nothing"
+            raise ValueError(f"{told}: expected one or more steps, as many for each argument")
+        self.axis = axis
+        self.strengths = [float(strength) for strength in next(iter(strengths.values()))]
+        self.ways = [
+            way(**dict(zip(strengths, values, strict=True))) for values in zip(*strengths.values(), strict=True)
+        ]
+
+
 def harder_clip(
     recording: Recording, newest: int, ways: Iterable[Sometimes], level: float, rng: np.random.Generator
 ) -> tuple[Recording, int, bool]:

@@ -35,6 +35,7 @@ _LONGEST = 200  # bytes of a sequence's name in a file's; with T, s and a tempor
 _FARTHEST = 1e5  # px; larger than any frame
 _LEAST = 1e-3  # determinant of what is no camera's: the aligner itself refuses areas below a half
 _CHUNK = 128  # frames that a worker gets at once; at a chunk's start the frames before it are read twice
+_FEW = 300  # pairs that are registered before worker processes have started
 
 
 @dataclass
@@ -213,16 +214,15 @@ def align_sequences(
         sequences: recordings with names of their own; the clips are those that end at their ``indices``.
         store: where homographies go. Those of another aligner are replaced.
         aligner: registers a pair.
-        processes: worker processes; as many as there are processors if None, none of its own with 1.
+        processes: worker processes; none of its own with 1. As many as there are processors if None, or none for little
+            work.
         progress: whether to show a bar.
 
     Raises:
         ValueError: if ``processes`` is less than 1.
         FolderError: before anything is computed, if the store's folder cannot be written to.
     """
-    if processes is None:
-        processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if processes < 1:
+    if processes is not None and processes < 1:
         raise ValueError(f"processes is {processes}; must be 1 or more")
     began, summary = time.monotonic(), Summary()
     target = HomographyStore(store.root, store.num_frames, store.stride, aligner.tag)
@@ -246,6 +246,9 @@ def align_sequences(
         tasks += [(sequence, chunk) for chunk in chunks]
     for kind, files in refused.items():  # a line for all of a kind: a new version finds every file old
         log.warning("%d files of homographies are %s and are made again, such as: %s", len(files), kind, files[0])
+    pairs = sum(len(chunk) for _, chunk in tasks) * (store.num_frames - 1)
+    if processes is None:
+        processes = _processors() if pairs > _FEW else 1
     if tasks:
         check_writable(target.root, "Homographies are kept there; dataset.homography_dir names another folder")
     with progress_bar(not progress or not tasks) as bar:
@@ -264,6 +267,10 @@ def align_sequences(
         log.warning("not registered: %s", problem)
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _Task = tuple[Sequence, list[int]]

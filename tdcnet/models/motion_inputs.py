@@ -11,8 +11,19 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tdcnet.layers.median import median_of
+from tdcnet.layers.velocity_filters import BLOCK, strongest_tracks
+
+WINDOW = 15
+"""px of the square in which the spread of what moves is told."""
+LEAST_SPREAD = 1 / 255
+"""A grey level."""
+MOST = 3.0
+"""Times the spread that a pixel of one frame adds to a track at most."""
+TRACK_SCALE = 0.1
+"""Brings tracks to about the size of grey values."""
 
 Background = Literal["median", "mean", "none"]
 
@@ -64,14 +75,23 @@ class Memory(nn.Module):
     stands still differs from no background. Where an aligned frame shows nothing it holds the newest one's pixels, so
     the difference is 0 where half of the frames or more see nothing (with the mean: the less the fewer see).
 
+    A dim target that moves slowly drowns in the noise of one frame; in the mean of some it stands out.
+
     Args:
         in_channels: C of the clips.
         num_frames: T of the clips.
         steps: older frames that are subtracted, in frames of the clip before the newest: 1 is the last before it.
-        background: the median or the mean of all T - 1 older ones, or none.
+        background: the median or the mean of the T - 1 - ``recent`` oldest ones, or none.
+        means: newest frames of which a mean is taken, less the background; each number gives an image.
+        recent: older frames that are not part of the background: a slow target still stands there.
+        tracks: newest frames that are added up along straight tracks, a multiple of 4; 0 for none. The strongest hot
+            track that ends at a pixel, and the strongest cold one, give an image each: what is too dim for one frame,
+            see :func:`~tdcnet.layers.velocity_filters.strongest_tracks`.
+        fastest: largest velocity of these, px per frame of the clip in x and in y.
 
     Raises:
-        ValueError: if a step reaches beyond the clip, or ``background`` is unknown or needs older frames.
+        ValueError: if a step, a mean or the tracks reach beyond the clip, ``background`` is unknown or has no frames,
+            or means or tracks lack one.
     """
 
     def __init__(
@@ -80,26 +100,55 @@ class Memory(nn.Module):
         num_frames: int = 16,
         steps: Sequence[int] = (1, 3, 6, 12),
         background: Background = "median",
+        means: Sequence[int] = (),
+        recent: int = 0,
+        tracks: int = 0,
+        fastest: float = 3.0,
     ) -> None:
         super().__init__()
         if background not in get_args(Background):
             raise ValueError(f"background is {background!r}; allowed are {', '.join(get_args(Background))}")
         if background != "none" and num_frames < 2:
             raise ValueError(f"a background is made of older frames; num_frames is {num_frames}, expected 2 or more")
-        if far := [step for step in steps if not 1 <= step < num_frames]:
-            raise ValueError(
-                f"steps has {far[0]}; a clip of {num_frames} frames has 1 to {num_frames - 1} before its newest. Give "
-                "dataset.num_frames a larger number, or other steps"
-            )
-        self.steps, self.background = tuple(steps), background
+        if background != "none" and not 0 <= recent <= num_frames - 2:
+            raise ValueError(f"recent is {recent}; of {num_frames} frames 0 to {num_frames - 2} can be left out")
+        if (means or tracks) and background == "none":
+            raise ValueError("means and tracks are told from a background; give background=median or mean")
+        if not 0 <= tracks <= num_frames or tracks % BLOCK:
+            raise ValueError(f"tracks is {tracks}; expected a multiple of {BLOCK} up to num_frames, {num_frames}")
+        for name, given, least in (("steps", steps, 1), ("means", means, 2)):
+            if far := [number for number in given if not least <= number < num_frames]:
+                raise ValueError(
+                    f"{name} has {far[0]}; a clip of {num_frames} frames allows {least} to {num_frames - 1}. Give "
+                    f"dataset.num_frames a larger number, or other {name}"
+                )
+        self.steps, self.background, self.means, self.recent = tuple(steps), background, tuple(means), recent
         self.frames_needed = num_frames
-        self.out_channels = in_channels * (1 + len(self.steps) + (background != "none"))
+        self.tracks, self.fastest = tracks, fastest
+        images = 1 + len(self.steps) + (background != "none") + len(self.means) + 2 * bool(tracks)
+        self.out_channels = in_channels * images
 
     def forward(self, aligned: Tensor, frames: Tensor) -> Tensor:
         newest, *older = reversed(aligned.unbind(2))
-        seen = [newest - older[step - 1] for step in self.steps]
-        if self.background == "median":
-            seen.append(newest - median_of(older))
-        elif self.background == "mean":
-            seen.append(newest - torch.stack(older).mean(0))
-        return torch.cat((newest, *seen), dim=1)
+        seen = [newest, *(newest - older[step - 1] for step in self.steps)]
+        if self.background == "none":
+            return torch.cat(seen, dim=1)
+        behind = older[self.recent :]
+        background = median_of(behind) if self.background == "median" else torch.stack(behind).mean(0)
+        seen.append(newest - background)
+        for count in self.means:
+            seen.append(aligned[:, :, -count:].mean(2) - background)
+        if self.tracks:
+            seen += self._tracks(torch.stack([newest, *older[: self.tracks - 1]], dim=2) - background[:, :, None])
+        return torch.cat(seen, dim=1)
+
+    def _tracks(self, moving: Tensor) -> list[Tensor]:
+        """Two images [B, C, H, W] of what moves [B, C, K, H, W], newest first."""
+        batch, channels, _, height, width = moving.shape
+        moving = moving.flatten(0, 1)
+        # Noise is not the same everywhere, and where clutter is not quite registered a single frame would outweigh all.
+        spread = functional.avg_pool2d(moving.square().mean(1), WINDOW, 1, WINDOW // 2, count_include_pad=False).sqrt()
+        told = (moving / spread.clamp_min(LEAST_SPREAD)[:, None]).clamp(-MOST, MOST)
+        found = strongest_tracks(functional.avg_pool2d(told, 2, ceil_mode=True), self.fastest / 2) * TRACK_SCALE
+        found = found.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :height, :width]
+        return list(found.view(batch, channels, 2, height, width).unbind(2))

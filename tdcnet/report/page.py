@@ -7,13 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from numpy.typing import NDArray
 
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
@@ -35,7 +33,8 @@ from tdcnet.metrics.pd_fa import BUDGETS
 from tdcnet.metrics.rules import Rule
 from tdcnet.report import plots
 from tdcnet.report.strips import Case, strip, worst_false_alarms, worst_misses
-from tdcnet.shown import csv_text, printable
+from tdcnet.report.templates import render
+from tdcnet.shown import csv_text
 
 SCR_EDGES = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, math.inf)
 SPEED_EDGES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, math.inf)
@@ -137,7 +136,7 @@ def write_report(
             {run.name: _confused(confusion(run.frames, classes, at[run.name], rule), classes) for run in runs}
         )
     for name, rows in tables.items():
-        write_atomically(folder / f"{name}.csv", _as_csv(rows))
+        write_atomically(folder / f"{name}.csv", as_csv(rows))
     first, threshold = runs[0], scored[names[0]].threshold
     match = match_frames(first.frames, rule, order="score", within_class=within_class)
     moments = [dataset.locate(item)[1] for item in first.frames.image_ids.tolist()]
@@ -152,9 +151,8 @@ def write_report(
         },
         "By sequence": plots.sequence_figure(tables["by_sequence"]),
     }
-    text = resources.files("tdcnet.report").joinpath("page.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_shown).from_string(text)
-    html = page.render(
+    html = render(
+        "page.html",
         title=title,
         command=command,
         told_at=f"at {EQUAL:g} false alarms per frame of each detector" if common is None else f"at score {common:g}",
@@ -172,7 +170,7 @@ def write_report(
             ("Surest false alarms", _strips(alarms, first.frames, dataset, threshold, sequences)),
         ],
     )
-    return write_atomically(folder / "report.html", html.encode())
+    return write_atomically(folder / "report.html", html)
 
 
 def describe(frames: Frames, dataset: ClipDataset) -> tuple[list[str], dict[str, Floats]]:
@@ -217,11 +215,6 @@ def gaps(frames: Frames, dataset: ClipDataset, clip: tuple[int, int] | None = No
         sequence, t = dataset.locate(item)
         reach[at] = t - sequence.clip_indices(t, count, stride)[0]
     return reach[frames.target_frames]
-
-
-def _shown(value: object) -> object:
-    """Text on the page; what the page makes itself has been through here."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
@@ -278,11 +271,18 @@ def _metric_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     return [(key, [f"{run.metrics[key]:.4g}" for run in runs]) for key in keys]
 
 
-def _as_csv(rows: Sequence[Row]) -> bytes:
+def as_csv(rows: Sequence[Row]) -> bytes:
+    """A table as a file; its columns are those of the first row."""
     return csv_text([list(rows[0]) if rows else ["nothing"], *(list(row.values()) for row in rows)]).encode()
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def as_webp(picture: NDArray[np.uint8]) -> str:
+    """A picture, RGB, that a page holds in itself."""
+    _, data = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
+    return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
 
 
 def _strips(
@@ -294,8 +294,6 @@ def _strips(
         picture = strip(case, frames, dataset, threshold)
         if picture is None:
             continue
-        _, data = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
         _, t = dataset.locate(int(frames.image_ids[case.frame]))
-        uri = "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
-        drawn.append((f"{sequences[case.frame]}, frame {t}: {case.text}", uri))
+        drawn.append((f"{sequences[case.frame]}, frame {t}: {case.text}", as_webp(picture)))
     return drawn

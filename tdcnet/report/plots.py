@@ -25,8 +25,8 @@ RATES = np.geomspace(LEAST_RATE, 10, 120)
 
 def roc_figure(runs: Mapping[str, Outcomes], samples: int = 200) -> Figure:
     """Pd over false alarms per frame; the band of a single detector is its 95 % bootstrap interval over sequences."""
-    figure, axis = _figure()
-    for colour, (name, outcomes) in zip(_colours(len(runs)), runs.items(), strict=True):
+    figure, axis = empty_figure()
+    for colour, (name, outcomes) in zip(colours(len(runs)), runs.items(), strict=True):
         axis.plot(RATES, _pd_over(outcomes, None), color=colour, label=label(name), lw=1.8)
         if len(runs) == 1 and len(outcomes.sequences) > 1:
             curves = np.array([_pd_over(outcomes, w) for w in draws(len(outcomes.sequences), samples)])
@@ -39,8 +39,8 @@ def roc_figure(runs: Mapping[str, Outcomes], samples: int = 200) -> Figure:
 
 def precision_recall_figure(runs: Mapping[str, Outcomes]) -> Figure:
     """Precision over recall by matched centres, every threshold a point."""
-    figure, axis = _figure()
-    for colour, (name, outcomes) in zip(_colours(len(runs)), runs.items(), strict=True):
+    figure, axis = empty_figure()
+    for colour, (name, outcomes) in zip(colours(len(runs)), runs.items(), strict=True):
         rate, pd, _ = roc(outcomes)
         hits, alarms = pd * len(outcomes.found), rate * outcomes.frames.sum()
         kept = hits + alarms > 0
@@ -57,11 +57,11 @@ def attribute_figure(rows: Sequence[Row], what: str) -> Figure:
         rows: of every detector, see :func:`~tdcnet.metrics.breakdown.by_attribute`; bins without targets are left out,
             numbers that are not the same for all detectors, too.
     """
-    figure, axis = _figure()
+    figure, axis = empty_figure()
     of_each = _by_detector(rows)
     kept = sorted({(row["from"], row["to"]) for row in rows if row["targets"]})
     width = 0.8 / max(1, len(of_each))
-    for i, (colour, (name, bins)) in enumerate(zip(_colours(len(of_each)), of_each.items(), strict=True)):
+    for i, (colour, (name, bins)) in enumerate(zip(colours(len(of_each)), of_each.items(), strict=True)):
         at = np.arange(len(kept)) + (i - (len(of_each) - 1) / 2) * width
         of_bin = {(row["from"], row["to"]): row["Pd"] for row in bins}
         axis.bar(at, [of_bin[edges] for edges in kept], 0.92 * width, color=colour, label=label(name))
@@ -93,7 +93,7 @@ def sequence_figure(rows: Sequence[Row], most: int = 25) -> Figure:
     FigureCanvasAgg(figure)
     axis = _styled(figure.add_subplot())
     height = 0.8 / max(1, len(of_each))
-    for i, (colour, name) in enumerate(zip(_colours(len(of_each)), of_each, strict=True)):
+    for i, (colour, name) in enumerate(zip(colours(len(of_each)), of_each, strict=True)):
         at = np.arange(len(worst)) + ((len(of_each) - 1) / 2 - i) * height
         pairs = [counts[s].get(name, (0.0, 0.0)) for s in worst]
         axis.barh(at, [alarms for _, alarms in pairs], 0.92 * height, color=colour, label=label(name))
@@ -145,7 +145,8 @@ def _span(low: float, high: float) -> str:
     return f"{low:g}-{high:g}" if np.isfinite(high) else f"from {low:g}"
 
 
-def _figure() -> tuple[Figure, Axes]:
+def empty_figure() -> tuple[Figure, Axes]:
+    """A figure with one plot in it."""
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, _styled(figure.add_subplot())
@@ -158,5 +159,6 @@ def _styled(axis: Axes) -> Axes:
     return axis
 
 
-def _colours(count: int) -> list[str]:
+def colours(count: int) -> list[str]:
+    """A colour for each of so many detectors."""
     return [COLOURS[i % len(COLOURS)] for i in range(count)]

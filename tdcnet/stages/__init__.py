@@ -25,7 +25,7 @@ OmegaConf.register_new_resolver(
     "channels_2d", lambda channels, frames, differences: channels * (frames if differences else 1), replace=True
 )
 
-FROM_CHECKPOINT = ("eval", "deploy", "predict")
+FROM_CHECKPOINT = ("eval", "stress", "deploy", "predict")
 """Stages that take ``ckpt_path`` and its weights."""
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from tdcnet.callbacks import Visualize
@@ -22,8 +21,9 @@ from tdcnet.report.exchange import read_masks, read_predictions
 from tdcnet.run_folder import CONFIG
 from tdcnet.stages.compared import check_compared, is_masks, is_results
 from tdcnet.stages.inherit import inherit
+from tdcnet.stages.labels import label_of, unique
 from tdcnet.stages.parts import NOT_TRAINING, Results, backend, build, build_trainer, measure, plain, report, validate
-from tdcnet.weights import find, list_models
+from tdcnet.weights import find
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
@@ -44,13 +44,15 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None)
     metrics = validate(cfg, trainer, parts)
     if not cfg.stage.get("report"):
         return metrics, parts
-    runs = [Run(_label(cfg), parts["frames"], metrics)]
+    runs = [Run(label_of(cfg), parts["frames"], metrics)]
     for other in others:
         runs.append(_compared(cfg, overrides, other, parts, runs))
     for stride in strides:
         apart = copy.deepcopy(cfg)
         apart.dataset.stride = stride
-        runs.append(_alone(apart, overrides, weights, _unique(f"{_label(cfg)}, stride {stride}", runs)))
+        runs.append(
+            _alone(apart, overrides, weights, unique(f"{label_of(cfg)}, stride {stride}", [run.name for run in runs]))
+        )
     if trainer.is_global_zero:
         parts["report"] = report(cfg, overrides, parts, runs)
     return metrics, parts
@@ -67,25 +69,9 @@ def _tell_config(cfg: DictConfig, network: Any) -> None:
         write_atomically(path, yaml.safe_dump(told, sort_keys=False, allow_unicode=True).encode())
 
 
-def _label(cfg: DictConfig) -> str:
-    """A short name for what is evaluated: of its checkpoint's run, of a detector of ours, or of the chosen network."""
-    if cfg.ckpt_path is None:
-        return _choice() or str(cfg.model._target_).rpartition(".")[2]
-    path = Path(cfg.ckpt_path)
-    if path.name in list_models() and path == find(path.name):
-        return path.name
-    folder = path.parent.parent if path.parent.name in ("checkpoints", "deploy") else path.parent
-    return f"{folder.name}/{path.stem}" if folder.name else path.stem
-
-
-def _choice() -> str:
-    """Name of the config that the network is of, such as ``temporal_median``."""
-    return str(HydraConfig.get().runtime.choices.get("model", "")) if HydraConfig.initialized() else ""
-
-
 def _compared(cfg: DictConfig, overrides: Sequence[str], path: Path, parts: dict[str, Any], runs: Sequence[Run]) -> Run:
     """Another detector on the same frames: a checkpoint is run, COCO results and masks are read."""
-    frames, name = runs[0].frames, _unique(path.stem, runs)
+    frames, name = runs[0].frames, unique(path.stem, [run.name for run in runs])
     if is_results(path):
         found = read_predictions(path, frames, parts["datamodule"].classes)
     elif is_masks(path):
@@ -96,7 +82,7 @@ def _compared(cfg: DictConfig, overrides: Sequence[str], path: Path, parts: dict
         other.ckpt_path = str(path)
         if path.suffix not in GRAPHS:
             other.backend = None  # a checkpoint beside a graph
-        return _alone(other, (), weights, _unique(_label(other), runs))
+        return _alone(other, (), weights, unique(label_of(other), [run.name for run in runs]))
     return Run(name, found, parts["module"].metrics.figures(found))
 
 
@@ -106,8 +92,3 @@ def _alone(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None, n
     metrics = measure(build_trainer(cfg, without=(*NOT_TRAINING, Visualize)), parts, collect=True)
     datamodule: ClipDataModule = parts["datamodule"]
     return Run(name, parts["frames"], metrics, clip=(datamodule.num_frames, datamodule.stride))
-
-
-def _unique(name: str, runs: Sequence[Run]) -> str:
-    taken = {run.name for run in runs}
-    return next(n for i in range(1, len(taken) + 2) if (n := name if i == 1 else f"{name} ({i})") not in taken)

@@ -21,7 +21,7 @@ from tdcnet.data.degradations import (
     Shake,
     background,
 )
-from tdcnet.data.degrade import degraded
+from tdcnet.data.degrade import Sometimes, Steps, degraded, harder_clip
 from tdcnet.data.sequence import Sequence
 
 HEIGHT, WIDTH, COUNT = 60, 90, 40
@@ -248,3 +248,64 @@ def test_lost_frames_are_gone_with_their_boxes_and_cuts_stay():
         assert degraded(recording(), [Dropped(0.6)], seed).frames.where(0) == "square#0"
     with pytest.raises(ValueError, match="give one of them"):
         degraded(recording(), [Dropped(0.1), Repeated(0.1)])
+
+
+# -- for training clips ------------------------------------------------------------------------------------------------
+
+
+def test_strengths_are_drawn_evenly_between_their_ends_and_counts_whole():
+    rng = np.random.default_rng(0)
+    noise = [way for _ in range(4000) if (way := Sometimes(Noise, 0.25, sigma=[1, 3]).drawn(rng)) is not None]
+    assert len(noise) == pytest.approx(1000, abs=80)
+    sigmas = np.array([way.sigma for way in noise])
+    assert sigmas.min() >= 1 and sigmas.max() <= 3
+    assert np.histogram(sigmas, 4, (1, 3))[0] == pytest.approx(len(noise) / 4, abs=50)
+    counts = [Sometimes(LookAlikes, count=[1, 3], gain=[0.5, 1]).drawn(rng).count for _ in range(300)]
+    assert set(counts) == {1, 2, 3} and all(type(count) is int for count in counts)
+
+
+def test_one_clip_is_made_harder_as_a_recording_would_be():
+    plain = recording()
+    clip, at, in_place = harder_clip(plain, 12, [Sometimes(Contrast, keep=[0.5, 0.5])], 1.0, np.random.default_rng(0))
+    assert at == 12 and in_place
+    assert np.array_equal(clip.frames.read(12), degraded(plain, [Contrast(0.5)]).frames.read(12))
+    untouched = harder_clip(plain, 12, [Sometimes(Contrast, 0.0, keep=[0.5, 0.5])], 1.0, np.random.default_rng(0))
+    assert untouched == (plain, 12, True)
+
+
+def test_a_clip_that_shakes_or_stutters_is_registered_anew():
+    plain = recording()
+    rng = np.random.default_rng(0)
+    assert not harder_clip(plain, 12, [Sometimes(Shake, sigma=[1, 2])], 1.0, rng)[2]
+    assert not harder_clip(plain, 12, [Sometimes(Repeated, share=[0.2, 0.4])], 1.0, rng)[2]
+    for _ in range(20):
+        clip, at, in_place = harder_clip(plain, 12, [Sometimes(Dropped, share=[0.5, 0.5])], 1.0, rng)
+        assert not in_place
+        shown = clip.frames.shown
+        assert shown[at] == min([n for n in shown if n >= 12], default=shown[-1]), (
+            "the newest, or the next that is left"
+        )
+        assert np.array_equal(clip.boxes[at], plain.boxes[shown[at]])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Sometimes(Noise, sigma=[3, 1]), r"sigma is \[3, 1\]; expected the lowest and the highest"),
+        (lambda: Sometimes(Noise, sigma=[1]), "expected the lowest and the highest"),
+        (lambda: Sometimes(Noise, 1.5, sigma=[1, 2]), "probability is 1.5"),
+        (lambda: Sometimes(Contrast, keep=[0.5, 2]), "keep is 2"),
+        (lambda: Steps(Noise), "nothing: expected one or more steps"),
+        (lambda: Steps(DeadPixels, share=[0.1, 0.2], lines=[1]), "as many for each argument"),
+        (lambda: Steps(Contrast, keep=[0.5, -1]), "keep is -1"),
+    ],
+)
+def test_ranges_and_steps_that_are_none_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_steps_are_told_by_their_first_argument():
+    steps = Steps(DeadPixels, "dead", share=[0.1, 0.2], lines=[0, 3])
+    assert steps.axis == "dead" and steps.strengths == [0.1, 0.2]
+    assert [(way.share, way.lines) for way in steps.ways] == [(0.1, 0), (0.2, 3)]

@@ -74,3 +74,9 @@ def run(configure):
         return stages.run(*configure(*overrides))
 
     return run_stage
+
+
+@pytest.fixture
+def trained(run):
+    """A network after one short epoch, with its checkpoint."""
+    return run()

@@ -34,12 +34,6 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::tdcnet.data.alignment.AlignmentWarning")
 
 
-@pytest.fixture
-def trained(run):
-    """A network after one short epoch, with its checkpoint."""
-    return run()
-
-
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_the_best_checkpoint_is_evaluated_once(run, tmp_path, monkeypatch, epochs):
     """What the last validation of a training found is told if it is the best one's; else the best one's is."""

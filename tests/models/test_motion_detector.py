@@ -70,6 +70,14 @@ def test_memory_by_hand(background: str, last: float | None) -> None:
     assert memory.out_channels == image.shape[1] and memory.frames_needed == 5
 
 
+def test_means_of_the_newest_frames_are_held_against_what_was_before() -> None:
+    """Background: the middle of 0, 1, 7, as the last before the newest is left out; means of the newest 2 and 3."""
+    aligned = torch.tensor([0.0, 1, 7, 22, 25]).view(1, 1, 5, 1, 1)
+    memory = Memory(1, 5, steps=(), means=(2, 3), recent=1)
+    assert memory(aligned, aligned).flatten().tolist() == [25, 25 - 1, 23.5 - 1, 18 - 1]
+    assert memory.out_channels == 4
+
+
 def test_memory_keeps_channels_apart() -> None:
     aligned = torch.rand(2, 3, 8, 4, 4)
     image = Memory(3, 8, steps=(2,))(aligned, aligned)
@@ -80,10 +88,13 @@ def test_memory_keeps_channels_apart() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"steps": (5,)}, "steps has 5; a clip of 5 frames has 1 to 4 before its newest"),
+        ({"steps": (5,)}, "steps has 5; a clip of 5 frames allows 1 to 4"),
         ({"steps": (0,)}, "steps has 0"),
         ({"background": "mode"}, "allowed are median, mean, none"),
         ({"num_frames": 1, "steps": ()}, "num_frames is 1, expected 2 or more"),
+        ({"recent": 4}, "recent is 4; of 5 frames 0 to 3 can be left out"),
+        ({"means": (5,)}, "means has 5; a clip of 5 frames allows 2 to 4"),
+        ({"means": (2,), "background": "none"}, "told from a background"),
     ],
 )
 def test_memory_that_cannot_be_is_told(given: dict, message: str) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tdcnet.data.errors import Problems
 from tdcnet.data.formats import common
 from tdcnet.data.sequence import Sequence
+from tdcnet.plain_data import is_whole
 
 CLASSES: tuple[str, ...] = ("target",)
 SEGMENT = 50
@@ -27,7 +28,12 @@ ALIGNED = 5
 
 
 def read(
-    root: Path | str, split: str, *, problems: Problems | None = None, cache_dir: Path | None = None
+    root: Path | str,
+    split: str,
+    *,
+    problems: Problems | None = None,
+    cache_dir: Path | None = None,
+    segment: int | None = SEGMENT,
 ) -> list[Sequence]:
     """Reads one side of the split, a sequence per folder, all frames on disk included as possible history.
 
@@ -36,13 +42,17 @@ def read(
         split: ``"train"`` or ``"val"``.
         problems: what to do with bad lines, boxes and frames; stops at the first if None.
         cache_dir: not used here; all readers take the same arguments.
+        segment: frames of a segment; None where recordings are whole, so that clips may reach back to their start.
 
     Raises:
+        ValueError: if ``segment`` is no number of frames.
         FileNotFoundError: if the root, ``images`` or the list is missing.
         DataError: at the first problem (policy ``"error"``), or if the split holds no usable frame.
     """
     del cache_dir
     common.check_split(split)
+    if segment is not None and not is_whole(segment, 1, 1_000_000):
+        raise ValueError(f"segment is {segment!r}; expected a number of frames, or null for whole recordings")
     root, problems = Path(root), problems or Problems()
     images = common.find(root, ["images"], "folder of IRSTD-UAV frames")
     list_file = common.find(root, [f"{split}.txt"], f"list of the IRSTD-UAV {split!r} split")
@@ -51,16 +61,20 @@ def read(
         recording = common.load_recording(images, name, listed, list_file, problems)
         if recording is not None:
             aligned = common.aligned_files(root, recording, "match_{}.png", ALIGNED)
-            sequences.append(recording.sequence(segment_starts(recording.numbers), aligned))
+            starts = np.zeros(len(recording.numbers), np.int64)
+            if segment is not None:
+                starts = segment_starts(recording.numbers, segment)
+            sequences.append(recording.sequence(starts, aligned))
     return common.finish(sequences, split, list_file, problems, CLASSES)
 
 
-def segment_starts(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Position of the first frame on disk of the 50-frame segment that each frame is in.
+def segment_starts(numbers: NDArray[np.int64], segment: int = SEGMENT) -> NDArray[np.int64]:
+    """Position of the first frame on disk of the segment that each frame is in.
 
     Segments count by frame number, not by position: with a file missing the two differ.
 
     Args:
         numbers: frame numbers on disk, ascending, [N].
+        segment: frames of one.
     """
-    return np.searchsorted(numbers, numbers - numbers % SEGMENT).astype(np.int64)
+    return np.searchsorted(numbers, numbers - numbers % segment).astype(np.int64)

@@ -1,0 +1,198 @@
+"""How detectors degrade, as a page, a table, CSV and JSON; :mod:`tdcnet.metrics.stress` counts what is shown."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from tdcnet.data.clips import ClipDataset
+from tdcnet.data.errors import DataError
+from tdcnet.drawing import contact_sheet, draw_boxes
+from tdcnet.files import write_atomically
+from tdcnet.metrics.breakdown import EQUAL, Row
+from tdcnet.metrics.stress import MEAN, PLAIN
+from tdcnet.report import plots
+from tdcnet.report.page import as_csv, as_webp
+from tdcnet.report.templates import render
+from tdcnet.shown import printable
+
+KEY = f"Pd@{EQUAL:g}"
+FILES = ("stress.json", "stress.csv", "report.html")
+WIDEST = 320
+"""px of a picture."""
+
+
+@dataclass(frozen=True)
+class Stress:
+    """What came out.
+
+    Attributes:
+        rows: of each detector and step, see :func:`~tdcnet.metrics.stress.stress_row`.
+        means: of each detector, see :func:`~tdcnet.metrics.stress.mean_row`; the first is compared with.
+        axes: way -> what its strengths are.
+        parameters: way -> per step what is done, exactly.
+        seed: of all that is drawn.
+    """
+
+    rows: Sequence[Row]
+    means: Sequence[Row]
+    axes: Mapping[str, str]
+    parameters: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
+    seed: int
+
+
+def write_results(folder: Path, stress: Stress) -> list[Path]:
+    """Writes ``stress.json``, all there is to know, and ``stress.csv``, the rows."""
+    told = {
+        "seed": stress.seed,
+        "figure": f"mean {KEY}",
+        "detectors": list(stress.means),
+        "degradations": {way: list(steps) for way, steps in stress.parameters.items()},
+        "rows": list(stress.rows),
+    }
+    text = json.dumps(_finite(told), indent=1, ensure_ascii=False, allow_nan=False)
+    return [
+        write_atomically(folder / "stress.json", (text + "\n").encode("utf-8", "surrogateescape")),
+        write_atomically(folder / "stress.csv", as_csv(stress.rows)),
+    ]
+
+
+def write_page(
+    folder: Path, stress: Stress, pictures: Mapping[str, NDArray[np.uint8]], *, title: str, command: str = ""
+) -> Path:
+    """Writes ``report.html``.
+
+    Args:
+        folder: to write to.
+        stress: what came out.
+        pictures: way -> RGB, what it does to a frame.
+        title: of the page.
+        command: that made it, shown on the page.
+    """
+    plain = stress.rows[0]
+    html = render(
+        "stress.html",
+        title=title,
+        command=command,
+        frames=plain["frames"],
+        targets=plain["targets"],
+        means=stress.means,
+        key=KEY,
+        mean=MEAN,
+        seed=stress.seed,
+        figures={way: plots.as_data_uri(figure) for way, figure in figures(stress).items()},
+        pictures={way: as_webp(picture) for way, picture in pictures.items()},
+        parameters={way: [" + ".join(map(_told, step)) for step in steps] for way, steps in stress.parameters.items()},
+        rows=stress.rows,
+    )
+    return write_atomically(folder / "report.html", html)
+
+
+def figures(stress: Stress) -> dict[str, Figure]:
+    """Way -> Pd at 0.1 false alarms per frame over its steps, the clips as they are first; of single steps in bars."""
+    drawn = {}
+    plain = {row["detector"]: row for row in stress.rows if row["way"] == PLAIN}
+    for way in stress.parameters:
+        figure, axis = plots.empty_figure()
+        rows = [row for row in stress.rows if row["way"] == way]
+        for colour, name in zip(plots.colours(len(plain)), plain, strict=True):
+            own = [plain[name], *(row for row in rows if row["detector"] == name)]
+            at = np.arange(len(own))
+            value, low, high = (np.array([row[key] for row in own]) for key in (KEY, f"{KEY} low", f"{KEY} high"))
+            axis.plot(at, value, "o-", color=colour, label=plots.label(name), lw=1.8, ms=4)
+            axis.fill_between(at, low, high, color=colour, alpha=0.15, lw=0)
+        strengths = list(dict.fromkeys(row["strength"] for row in rows))
+        axis.set_xticks(np.arange(1 + len(strengths)), [PLAIN, *(_strength(each) or way for each in strengths)])
+        axis.set(xlabel=stress.axes.get(way) or way, ylabel=KEY, ylim=(0, 1.02))
+        axis.legend(loc="lower left", frameon=False)
+        drawn[way] = figure
+    return drawn
+
+
+def stress_table(stress: Stress, title: str) -> Table:
+    """For the terminal: a row a step, Pd at 0.1 false alarms per frame of each detector."""
+    names = [row["detector"] for row in stress.means]
+    table = Table(title=Text(printable(title), "italic"), box=box.SIMPLE_HEAD, caption_justify="left")
+    table.caption = f"{KEY} in percent and its 95 % interval over sequences; mean: of the ways, each of its steps"
+    for i, column in enumerate(("degradation", *names)):
+        table.add_column(Text(printable(column)), justify="right" if i else "left")
+    places = list(dict.fromkeys((row["way"], _strength(row["strength"])) for row in stress.rows))
+    cells = {(row["way"], _strength(row["strength"]), row["detector"]): _cell(row, KEY) for row in stress.rows}
+    before = None
+    for way, strength in places:
+        if before not in (None, way):
+            table.add_section()
+        before = way
+        table.add_row(f"{way} {strength}".strip(), *(cells.get((way, strength, name), "") for name in names))
+    table.add_section()
+    table.add_row("[bold]mean[/]", *(_cell(row, MEAN) for row in stress.means))
+    return table
+
+
+def example(dataset: ClipDataset) -> tuple[int, int] | None:
+    """Position of a recording and of a frame in it to show: the one with most targets; None if there is none."""
+    counts = [
+        (len(sequence.boxes[t]), -i, -int(t)) for i, sequence in enumerate(dataset.sequences) for t in sequence.indices
+    ]
+    most, i, t = max(counts, default=(0, 0, 0))
+    return (-i, -t) if most else None
+
+
+def sheet(datasets: Sequence[tuple[str, ClipDataset]], which: int, t: int) -> NDArray[np.uint8] | None:
+    """A frame as it is and made harder, side by side; None if it cannot be read.
+
+    Args:
+        datasets: caption and clips of each picture.
+        which: position of the recording.
+        t: position of the frame in it.
+    """
+    tiles, captions = [], []
+    try:
+        images = [dataset.sequences[which].frames.read(t).astype(np.float32) for _, dataset in datasets]
+    except DataError:
+        return None
+    low, high = np.percentile(images[0], [0.2, 99.9])
+    for (caption, dataset), image in zip(datasets, images, strict=True):
+        grey = ((image - low) * (255 / max(16.0, high - low))).clip(0, 255).astype(np.uint8)
+        picture = draw_boxes(grey, truth=dataset.sequences[which].boxes[t], zoom=max(1, WIDEST // grey.shape[1]))
+        scale = WIDEST / picture.shape[1]
+        tiles.append(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        captions.append(caption)
+    return contact_sheet(tiles, captions, columns=len(tiles))
+
+
+def _cell(row: Row, key: str) -> str:
+    if not math.isfinite(row[key]):
+        return "-"
+    low, high = row[f"{key} low"], row[f"{key} high"]
+    return f"{100 * row[key]:.1f} ({100 * low:.0f}..{100 * high:.0f})"
+
+
+def _strength(value: float) -> str:
+    return f"{value:g}" if math.isfinite(value) else ""
+
+
+def _told(way: Mapping[str, Any]) -> str:
+    values = ", ".join(f"{key} {value:g}" for key, value in way.items() if key != "way")
+    return f"{way['way']} ({values})"
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for what is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
