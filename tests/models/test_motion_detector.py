@@ -78,11 +78,35 @@ def test_means_of_the_newest_frames_are_held_against_what_was_before() -> None:
     assert memory.out_channels == 4
 
 
+def test_tracks_stand_out_where_no_frame_shows_them() -> None:
+    """A blob no brighter than the noise moves 1 px a frame, and a far brighter spot stands still: in the newest
+    frame's difference to the background it is lost, along its track it is the brightest of all."""
+    rng = torch.Generator().manual_seed(1)
+    clip = 0.5 + 0.02 * torch.randn(1, 1, 16, 96, 96, generator=rng)
+    clip[..., 20:24, 70:74] += 0.4
+    for t in range(16):
+        clip[0, 0, t, 40:46, 30 + t : 36 + t] += 0.02  # ends at 45..51
+    memory = Memory(1, 16, steps=(), tracks=12)
+    _, now, hot, _cold = memory(clip, clip)[0]
+    assert memory.out_channels == 4
+    at = divmod(int(hot.argmax()), 96)
+    assert 39 <= at[0] <= 46 and 44 <= at[1] <= 52
+    assert hot.max() > 1.3 * hot[:30].max(), "well above all of the noise, and above what stands still"
+    assert divmod(int(now.argmax()), 96) != at
+    negative = memory(1 - clip, 1 - clip)[0]
+    assert_close(negative[3], -hot, rtol=0, atol=1e-5)
+
+
+def test_tracks_keep_the_size_of_odd_images() -> None:
+    clip = torch.rand(2, 3, 4, 33, 47)
+    assert Memory(3, 4, steps=(1,), tracks=4)(clip, clip).shape == (2, 3 * 5, 33, 47)
+
+
 def test_memory_keeps_channels_apart() -> None:
     aligned = torch.rand(2, 3, 8, 4, 4)
-    image = Memory(3, 8, steps=(2,))(aligned, aligned)
-    alone = [Memory(1, 8, steps=(2,))(aligned[:, c : c + 1], aligned[:, c : c + 1]) for c in range(3)]
-    assert_close(image.view(2, 3, 3, 4, 4), torch.stack(alone, dim=2), atol=0, rtol=0)
+    image = Memory(3, 8, steps=(2,), tracks=4)(aligned, aligned)
+    alone = [Memory(1, 8, steps=(2,), tracks=4)(aligned[:, c : c + 1], aligned[:, c : c + 1]) for c in range(3)]
+    assert_close(image.view(2, 5, 3, 4, 4), torch.stack(alone, dim=2), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +119,9 @@ def test_memory_keeps_channels_apart() -> None:
         ({"recent": 4}, "recent is 4; of 5 frames 0 to 3 can be left out"),
         ({"means": (5,)}, "means has 5; a clip of 5 frames allows 2 to 4"),
         ({"means": (2,), "background": "none"}, "told from a background"),
+        ({"tracks": 4, "background": "none"}, "told from a background"),
+        ({"tracks": 6}, "tracks is 6; expected a multiple of 4 up to num_frames, 5"),
+        ({"tracks": 8}, "tracks is 8"),
     ],
 )
 def test_memory_that_cannot_be_is_told(given: dict, message: str) -> None:
