@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tdcnet.finite import number
 from tdcnet.layers.median import median_of
 from tdcnet.layers.velocity_filters import BLOCK, strongest_tracks
 
@@ -22,6 +23,8 @@ LEAST_SPREAD = 1 / 255
 """A grey level."""
 MOST = 3.0
 """Times the spread that a pixel of one frame adds to a track at most."""
+LONGEST, FASTEST = 64, 8.0
+"""Frames and px per frame of tracks, at most: frames are padded by as far as these reach."""
 TRACK_SCALE = 0.1
 """Brings tracks to about the size of grey values."""
 
@@ -87,7 +90,7 @@ class Memory(nn.Module):
         tracks: newest frames that are added up along straight tracks, a multiple of 4; 0 for none. The strongest hot
             track that ends at a pixel, and the strongest cold one, give an image each: what is too dim for one frame,
             see :func:`~tdcnet.layers.velocity_filters.strongest_tracks`.
-        fastest: largest velocity of these, px per frame of the clip in x and in y.
+        fastest: largest velocity of these, px per frame of the clip in x and in y, up to 8.
 
     Raises:
         ValueError: if a step, a mean or the tracks reach beyond the clip, ``background`` is unknown or has no frames,
@@ -114,10 +117,14 @@ class Memory(nn.Module):
             raise ValueError(f"recent is {recent}; of {num_frames} frames 0 to {num_frames - 2} can be left out")
         if (means or tracks) and background == "none":
             raise ValueError("means and tracks are told from a background; give background=median or mean")
-        if not 0 <= tracks <= num_frames or tracks % BLOCK:
-            raise ValueError(f"tracks is {tracks}; expected a multiple of {BLOCK} up to num_frames, {num_frames}")
+        most = min(num_frames, LONGEST)
+        if not 0 <= tracks <= most or tracks % BLOCK:
+            raise ValueError(
+                f"tracks is {tracks}; expected a multiple of {BLOCK} from 0 to {most}, in {num_frames} frames"
+            )
+        number("fastest", fastest, 0, FASTEST, above=True)
         for name, given, least in (("steps", steps, 1), ("means", means, 2)):
-            if far := [number for number in given if not least <= number < num_frames]:
+            if far := [each for each in given if not least <= each < num_frames]:
                 raise ValueError(
                     f"{name} has {far[0]}; a clip of {num_frames} frames allows {least} to {num_frames - 1}. Give "
                     f"dataset.num_frames a larger number, or other {name}"

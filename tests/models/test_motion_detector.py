@@ -120,8 +120,10 @@ def test_memory_keeps_channels_apart() -> None:
         ({"means": (5,)}, "means has 5; a clip of 5 frames allows 2 to 4"),
         ({"means": (2,), "background": "none"}, "told from a background"),
         ({"tracks": 4, "background": "none"}, "told from a background"),
-        ({"tracks": 6}, "tracks is 6; expected a multiple of 4 up to num_frames, 5"),
+        ({"tracks": 6}, "tracks is 6; expected a multiple of 4 from 0 to 5, in 5 frames"),
         ({"tracks": 8}, "tracks is 8"),
+        ({"tracks": 68, "num_frames": 80}, "from 0 to 64, in 80 frames"),
+        ({"tracks": 4, "fastest": 9.0}, "fastest is 9.0"),
     ],
 )
 def test_memory_that_cannot_be_is_told(given: dict, message: str) -> None:
