@@ -13,6 +13,8 @@ import torch
 
 from tdcnet.data.augment import Augment
 from tdcnet.data.clips import BadFrame, ClipDataset, collate
+from tdcnet.data.degradations import Dropped, Noise, Repeated
+from tdcnet.data.degrade import Sometimes
 from tdcnet.data.errors import DataError
 from tdcnet.data.sampling import Draw
 from tdcnet.data.sequence import Sequence
@@ -76,6 +78,47 @@ def sequence(
 def levels(clip: torch.Tensor) -> list[int]:
     """The grey level in the middle of each frame."""
     return clip[:, clip.shape[1] // 2, clip.shape[2] // 2].tolist()
+
+
+# -- made harder -------------------------------------------------------------------------------------------------------
+
+
+def harder(*ways: Sometimes, store: FakeStore | None = None, **given) -> ClipDataset:
+    augment = Augment((48, 64), 0.0, flip_horizontal=0, scale=(1, 1), gain=(1, 1), offset=(0, 0), noise=0)
+    return ClipDataset([sequence(frames=8)], (48, 64), 3, augment=augment, homographies=store, degrade=ways, **given)
+
+
+def test_training_clips_are_made_harder_each_for_itself() -> None:
+    noise = Sometimes(Noise, 1.0, sigma=[0.5, 3])
+    plain, hard = harder(), harder(noise)
+    first, again, other = hard[Draw(5, (1,))], hard[Draw(5, (1,))], hard[Draw(5, (2,))]
+    assert torch.equal(first["frames"], again["frames"]) and not torch.equal(first["frames"], other["frames"])
+    apart = [(each["frames"].float() - plain[5]["frames"].float()).std() for each in (first, other)]
+    assert apart[0] != apart[1], "strengths are drawn, too"
+    assert levels(plain[5]["frames"]) == [13, 14, 15]
+
+
+def test_what_was_registered_counts_only_where_frames_stay() -> None:
+    """A stored homography that shifts older frames is used with noise; with frames dropped it is of others."""
+    shift = np.tile(np.eye(3, dtype=np.float32), (3, 1, 1))
+    shift[:-1, 0, 2] = 5
+    store = FakeStore(dict.fromkeys(range(8), shift))
+    kept = harder(Sometimes(Noise, 1.0, sigma=[2, 2]), store=store)[5]
+    assert not torch.equal(kept["aligned"], kept["frames"])
+    lost = harder(Sometimes(Dropped, 1.0, share=[0.5, 0.5]), store=store)[5]
+    assert torch.equal(lost["aligned"], lost["frames"])
+
+
+def test_boxes_are_those_of_the_frame_that_is_shown() -> None:
+    dataset = harder(Sometimes(Repeated, 1.0, share=[1, 1]))
+    sample = dataset[5]
+    assert levels(sample["frames"]) == [10, 10, 10], "nothing but the first frame is ever shown"
+    assert sample["original_boxes"].tolist() == [[0, 0, 4, 3]]
+
+
+def test_only_drawn_clips_are_made_harder_at_random() -> None:
+    with pytest.raises(ValueError, match="degrade is for clips that are drawn, with augment"):
+        ClipDataset([sequence()], (48, 64), degrade=[Sometimes(Noise, sigma=[0, 1])])
 
 
 # -- samples -----------------------------------------------------------------------------------------------------------

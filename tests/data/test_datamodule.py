@@ -19,6 +19,7 @@ from tdcnet.data.augment import Augment
 from tdcnet.data.clips import BadFrame
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.data.degradations import Noise, Shake
+from tdcnet.data.degrade import Sometimes
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.frames import ImageFiles
 from tdcnet.data.sampling import EpochSampler
@@ -198,6 +199,26 @@ def test_what_is_evaluated_is_made_harder_and_training_is_not(tmp_path: Path) ->
     assert {path.name for path in (tmp_path / folders[0]).iterdir()} == {"val25_T5_s1.npz", "val8_T5_s1.npz"}
     again = module(degrade={"noise": Noise(20), "shake": Shake(3)}, degrade_seed=1).evaluated()[7]
     assert not isinstance(again, BadFrame) and not torch.equal(again["frames"], one["frames"])
+
+
+def test_the_same_data_is_made_harder_without_reading_it_again(tmp_path: Path) -> None:
+    plain = module(align="ahead", homography_dir=tmp_path)
+    plain.prepare_data()
+    before = plain.evaluated()[7]
+    reads = []
+    plain.read = lambda *_, **__: reads.append(1)  # type: ignore[assignment,return-value]
+    hard = plain.harder({"noise": Noise(20)}, seed=3)
+    hard.prepare_data()
+    direct = module(degrade={"noise": Noise(20)}, degrade_seed=3).evaluated()[7]
+    after = hard.evaluated()[7]
+    assert not reads and not isinstance(after, BadFrame) and not isinstance(direct, BadFrame)
+    assert torch.equal(after["frames"], direct["frames"])
+    assert not isinstance(before, BadFrame) and torch.equal(plain.evaluated()[7]["frames"], before["frames"])  # type: ignore[index]
+
+
+def test_training_clips_are_made_harder_only_if_they_are_drawn() -> None:
+    with pytest.raises(ValueError, match="give augment as well"):
+        module(degrade_train={"noise": Sometimes(Noise, sigma=[0, 1])})
 
 
 def test_small_training_set_is_not_dropped_as_a_whole() -> None:

@@ -58,6 +58,15 @@ def test_lists_of_another_machine(root: Path) -> None:
     assert second.boxes[3].tolist() == [[0, 0, 32, 20]]
 
 
+def test_recordings_can_be_whole_or_cut_elsewhere(root: Path) -> None:
+    lists(root, "images/2/00000053.png 3,4,10,9,0")
+    assert irstd_uav.read(root, "train", segment=None)[0].segment_start.tolist() == [0] * 9
+    # Numbers 45 to 49 and 51 to 54, cut every 4: at 48 (position 3) and 52 (position 6).
+    assert irstd_uav.read(root, "train", segment=4)[0].segment_start.tolist() == [0, 0, 0, 3, 3, 3, 6, 6, 6]
+    with pytest.raises(ValueError, match="segment is 0; expected a number of frames, or null"):
+        irstd_uav.read(root, "train", segment=0)
+
+
 def test_segments_count_by_number_not_by_position(root: Path) -> None:
     lists(root, "/x/images/2/00000052.png")
     (sequence,) = irstd_uav.read(root, "train")
