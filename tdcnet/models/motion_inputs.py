@@ -17,8 +17,8 @@ from tdcnet.finite import number
 from tdcnet.layers.median import median_of
 from tdcnet.layers.velocity_filters import BLOCK, strongest_tracks
 
-WINDOW = 15
-"""px of the square in which the spread of what moves is told."""
+WINDOW = 7
+"""Side, in pixels of 2 px, of the square in which the spread of what moves is told."""
 LEAST_SPREAD = 1 / 255
 """A grey level."""
 MOST = 3.0
@@ -154,8 +154,25 @@ class Memory(nn.Module):
         batch, channels, _, height, width = moving.shape
         moving = moving.flatten(0, 1)
         # Noise is not the same everywhere, and where clutter is not quite registered a single frame would outweigh all.
-        spread = functional.avg_pool2d(moving.square().mean(1), WINDOW, 1, WINDOW // 2, count_include_pad=False).sqrt()
-        told = (moving / spread.clamp_min(LEAST_SPREAD)[:, None]).clamp(-MOST, MOST)
-        found = strongest_tracks(functional.avg_pool2d(told, 2, ceil_mode=True), self.fastest / 2) * TRACK_SCALE
-        found = found.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :height, :width]
+        energy = _halved(moving.square().mean(1, keepdim=True))
+        for window in ((WINDOW, 1), (1, WINDOW)):
+            around = window[0] // 2, window[1] // 2
+            energy = functional.avg_pool2d(energy, window, 1, around, count_include_pad=False)
+        weight = _doubled(energy.sqrt().clamp_min(LEAST_SPREAD).reciprocal(), height, width)
+        told = _halved((moving * weight).clamp(-MOST, MOST))
+        found = _doubled(strongest_tracks(told, self.fastest / 2) * TRACK_SCALE, height, width)
         return list(found.view(batch, channels, 2, height, width).unbind(2))
+
+
+def _halved(image: Tensor) -> Tensor:
+    """The mean of each 2 x 2 pixels, at an odd edge with those beside them; faster than average pooling."""
+    height, width = image.shape[-2:]
+    if height % 2 or width % 2:
+        image = functional.pad(image, (0, width % 2, 0, height % 2), mode="replicate")
+    lines = image[..., ::2, :] + image[..., 1::2, :]
+    return (lines[..., ::2] + lines[..., 1::2]) / 4
+
+
+def _doubled(image: Tensor, height: int, width: int) -> Tensor:
+    """Each pixel as 2 x 2, cut to a size."""
+    return image.repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :height, :width]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -16,6 +18,8 @@ def brute(frames: torch.Tensor, fastest: float, steps: int) -> torch.Tensor:
     sums = []
     for down in range(-steps, steps + 1):
         for along in range(-steps, steps + 1):
+            if down**2 + along**2 > (steps + 0.5) ** 2:
+                continue
             total = torch.zeros(height, width)
             for k in range(count):
                 block, inside = divmod(k, 4)
@@ -33,17 +37,15 @@ def brute(frames: torch.Tensor, fastest: float, steps: int) -> torch.Tensor:
 def test_all_tracks_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(velocity_filters, "COARSE", 1)
     frames = torch.randn(8, 7, 9, generator=torch.Generator().manual_seed(0))
-    velocity_filters._grid.cache_clear()
-    velocity_filters._nearest.cache_clear()
+    velocity_filters._velocities.cache_clear()
     try:
         found = strongest_tracks(frames[None], fastest=1.25, steps=2)[0]
     finally:
-        velocity_filters._grid.cache_clear()
-        velocity_filters._nearest.cache_clear()
+        velocity_filters._velocities.cache_clear()
     assert_close(found, brute(frames, 1.25, 2), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("velocity", [(0.0, 0.0), (1.5, -1.5), (-0.75, 0.75), (0.5, 0.25)])
+@pytest.mark.parametrize("velocity", [(0.0, 0.0), (1.2, -0.6), (-0.6, 0.6), (0.0, -1.5)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_dim_target_adds_up_to_the_root_of_its_frames(velocity: tuple[float, float], sign: int) -> None:
     """A blob of 3 px and contrast 1 in each of 12 frames: 12 / sqrt(12) where it now is, hot or cold."""
@@ -61,7 +63,8 @@ def test_few_velocities_within_a_block_lose_little() -> None:
     """Of a blob that moves at any velocity at least 10 of 12 frames are added up."""
     rng = torch.Generator().manual_seed(0)
     for _ in range(20):
-        vy, vx = ((torch.rand(2, generator=rng) * 2 - 1) * 1.5).tolist()
+        speed, angle = torch.rand(2, generator=rng).tolist()
+        vy, vx = 1.5 * speed * math.sin(6.28 * angle), 1.5 * speed * math.cos(6.28 * angle)
         frames = torch.zeros(1, 12, 60, 60)
         for back in range(12):
             y, x = 30 - round(vy * back), 30 - round(vx * back)
