@@ -111,7 +111,7 @@ class ClipDetector(nn.Module):
             )
         if self.frames_needed not in (None, t):
             raise ValueError(
-                f"the 2D backbone sees the differences of {self.frames_needed} frames, got clips of {t}; "
+                f"the 2D backbone's image is made of {self.frames_needed} frames, got clips of {t}; "
                 f"give dataset.num_frames={self.frames_needed}"
             )
 

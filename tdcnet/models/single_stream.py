@@ -50,5 +50,6 @@ def single_stream(model: Detector, stream: str) -> Detector:
         fusion=fusion,
         in_channels=model.in_channels,
         num_frames=model.num_frames,
-        differences=model.differences,
+        motion=lambda *_: copy.deepcopy(model.motion),
+        clip_step=model.clip_step,
     )

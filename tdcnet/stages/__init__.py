@@ -21,9 +21,16 @@ from tdcnet.weights import DEFAULT, find
 __all__ = ["Results", "run"]
 
 OmegaConf.register_new_resolver("count", len, replace=True)
-OmegaConf.register_new_resolver(
-    "channels_2d", lambda channels, frames, differences: channels * (frames if differences else 1), replace=True
-)
+
+
+def _channels_2d(channels: int, frames: int, differences: bool, motion: DictConfig | None) -> int:
+    """Channels of the image that TDCNet's 2D backbone sees."""
+    if motion is not None:
+        return int(hydra.utils.instantiate(motion, _convert_="all")(channels, frames).out_channels)
+    return channels * (frames if differences else 1)
+
+
+OmegaConf.register_new_resolver("channels_2d", _channels_2d, replace=True)
 
 FROM_CHECKPOINT = ("eval", "stress", "deploy", "predict")
 """Stages that take ``ckpt_path`` and its weights."""

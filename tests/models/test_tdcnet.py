@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -10,7 +12,8 @@ from tdcnet.data.transforms import undo_letterbox
 from tdcnet.deploy.fold import is_deployed, reparameterize
 from tdcnet.deploy.official import convert
 from tdcnet.layers.windows import WindowGrid
-from tdcnet.models import Detector, postprocess, tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models import CSPDarknet, Detector, Memory, postprocess, tdcnet, tdcnet_nano, tdcnet_small
+from tdcnet.models.single_stream import single_stream
 from tdcnet.models.tdcsta import TDCSTA, ScaleAttention
 from tests.conftest import randomise_norms
 
@@ -107,6 +110,29 @@ def test_every_parameter_gets_a_gradient(size):
 
 
 @torch.no_grad()
+def test_streams_see_what_they_are_given():
+    """A memory of 9 frames for the 2D backbone, every fourth frame for those on clips."""
+    torch.manual_seed(0)
+    plain = tdcnet_nano(num_frames=3, differences=False)
+    parts = {name: getattr(plain, name) for name in ("backbone_tdc", "backbone_3d", "fusion", "neck", "head")}
+    motion = partial(Memory, steps=(2, 5), tracks=4)
+    image = CSPDarknet(6, 0.125)
+    model = randomise_norms(Detector(backbone_2d=image, num_frames=9, motion=motion, clip_step=4, **parts)).eval()
+    aligned, frames = torch.rand(2, 1, 1, 9, 64, 64).unbind()
+    with torch.no_grad():
+        given = model.backbone_tdc(aligned[:, :, ::4]), model.backbone_3d(frames[:, :, ::4])
+        expected = model.fusion(*given, model.backbone_2d(Memory(1, 9, (2, 5), tracks=4)(aligned, frames)))
+        assert_close(model.features(aligned, frames), expected, atol=0, rtol=0)
+        alone = single_stream(model, "2d").eval()
+        assert alone(aligned, frames).shape == model(aligned, frames).shape
+    with pytest.raises(ValueError, match="image is made of 9 frames, got clips of 5"):
+        model(aligned[:, :, 4:], frames[:, :, 4:])
+    with pytest.raises(ValueError, match="backbone_2d takes 6 channels, its image has 7"):
+        Detector(backbone_2d=image, num_frames=9, motion=partial(motion, steps=(1, 2, 5)), **parts)
+    with pytest.raises(ValueError, match="clip_step is 9; expected 1 to 8 of 9 frames"):
+        Detector(backbone_2d=image, num_frames=9, motion=motion, clip_step=9, **parts)
+
+
 def test_differences_reach_the_2d_backbone():
     torch.manual_seed(0)
     model = randomise_norms(tdcnet_nano(in_channels=2, num_frames=3, differences=True)).eval()
@@ -117,7 +143,7 @@ def test_differences_reach_the_2d_backbone():
     a, b = aligned[0]  # the two channels, each [T, H, W], newest last
     assert_close(seen[0][0], torch.stack([a[2], a[2] - a[0], a[2] - a[1], b[2], b[2] - b[0], b[2] - b[1]]))
     assert_close(reparameterize(model)(aligned, frames), output, atol=1e-4, rtol=1e-4)
-    with pytest.raises(ValueError, match="differences of 3 frames, got clips of 2"):
+    with pytest.raises(ValueError, match="image is made of 3 frames, got clips of 2"):
         model(aligned[:, :, 1:], frames[:, :, 1:])
 
 
