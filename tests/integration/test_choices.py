@@ -50,12 +50,6 @@ CHOICES = [
     ["model=motion_2d_nano", "model/motion=memory", "model.motion.steps=[1,3]", "model.motion.tracks=4"],  # of 5 frames
     ["model/motion=differences"],
     ["model/motion=memory", "model.motion.steps=[1,3]", "model.motion.tracks=4", "model.clip_step=2"],
-        "model/motion=memory",
-        "model.motion.steps=[1,3]",
-        "model.motion.tracks=4",
-        "model.clip_step=2",
-        "differences=true",
-    ],
     *(["model=motion_2d_nano", f"model/attention={name}"] for name in ("cbam", "coordinate")),
 ]
 
