@@ -166,12 +166,13 @@ def test_every_row_of_every_ablation_composes(table):
             row = compose("config", overrides=[*given, *own, "stage=train"])
             parts = (row.model, row.module.loss, row.dataset.augment)
             described.add(
-                "".join(OmegaConf.to_yaml(part, resolve=True) for part in parts) + str(row.dataset.num_frames)
+                "".join(OmegaConf.to_yaml(part, resolve=True) for part in parts)
+                + f"{row.dataset.num_frames} frames, {row.dataset.stride} apart"
             )
             raw, box = torch.randn(1, 6, 8, 8), torch.tensor([[20.0, 20, 29, 26]])
             loss = instantiate(row.module.loss, _convert_="all")(1)(raw, [{"boxes": box, "labels": torch.tensor([0])}])
             assert torch.isfinite(loss["loss"])
-        assert len(described) == len(cfg.stage.runs), "each row is another network, loss or augmentation"
+        assert len(described) == len(cfg.stage.runs), "each row is another network, loss, augmentation or clip"
 
 
 def test_branches_may_be_chosen():
