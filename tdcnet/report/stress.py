@@ -19,6 +19,7 @@ from rich.text import Text
 
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
+from tdcnet.data.targets import sides
 from tdcnet.drawing import contact_sheet, draw_boxes
 from tdcnet.files import write_atomically
 from tdcnet.metrics.breakdown import EQUAL, Row
@@ -32,6 +33,8 @@ KEY = f"Pd@{EQUAL:g}"
 FILES = ("stress.json", "stress.csv", "report.html")
 WIDEST = 320
 """px of a picture."""
+CLOSER = 5
+"""Of a frame's width and height, what is shown of a target's surroundings."""
 
 
 @dataclass(frozen=True)
@@ -142,35 +145,53 @@ def stress_table(stress: Stress, title: str) -> Table:
 
 
 def example(dataset: ClipDataset) -> tuple[int, int] | None:
-    """Position of a recording and of a frame in it to show: the one with most targets; None if there is none."""
-    counts = [
-        (len(sequence.boxes[t]), -i, -int(t)) for i, sequence in enumerate(dataset.sequences) for t in sequence.indices
+    """Position of a recording and of a frame in it to show: the one with the largest target; None if there is none."""
+    largest = [
+        (float(sides(sequence.boxes[t]).max()), -i, -int(t))
+        for i, sequence in enumerate(dataset.sequences)
+        for t in sequence.indices
+        if len(sequence.boxes[t])
     ]
-    most, i, t = max(counts, default=(0, 0, 0))
-    return (-i, -t) if most else None
+    if not largest:
+        return None
+    _, i, t = max(largest)
+    return -i, -t
 
 
 def sheet(datasets: Sequence[tuple[str, ClipDataset]], which: int, t: int) -> NDArray[np.uint8] | None:
-    """A frame as it is and made harder, side by side; None if it cannot be read.
+    """A frame as it is and made harder, side by side, and below each the surroundings of its largest target.
 
     Args:
         datasets: caption and clips of each picture.
         which: position of the recording.
         t: position of the frame in it.
+
+    Returns:
+        RGB; None if the frame cannot be read.
     """
-    tiles, captions = [], []
     try:
         images = [dataset.sequences[which].frames.read(t).astype(np.float32) for _, dataset in datasets]
     except DataError:
         return None
     low, high = np.percentile(images[0], [0.2, 99.9])
-    for (caption, dataset), image in zip(datasets, images, strict=True):
+    whole, near = [], []
+    for (_, dataset), image in zip(datasets, images, strict=True):
         grey = ((image - low) * (255 / max(16.0, high - low))).clip(0, 255).astype(np.uint8)
-        picture = draw_boxes(grey, truth=dataset.sequences[which].boxes[t], zoom=max(1, WIDEST // grey.shape[1]))
-        scale = WIDEST / picture.shape[1]
-        tiles.append(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-        captions.append(caption)
-    return contact_sheet(tiles, captions, columns=len(tiles))
+        boxes = dataset.sequences[which].boxes[t]
+        whole.append(_fitted(draw_boxes(grey, truth=boxes, zoom=max(1, WIDEST // grey.shape[1])), cv2.INTER_AREA))
+        height, width = (max(1, side // CLOSER) for side in grey.shape)
+        x1, y1, x2, y2 = boxes[int(sides(boxes).argmax())].tolist()
+        top = int(np.clip((y1 + y2 - height) / 2, 0, grey.shape[0] - height))
+        left = int(np.clip((x1 + x2 - width) / 2, 0, grey.shape[1] - width))
+        cut = cv2.cvtColor(grey[top : top + height, left : left + width], cv2.COLOR_GRAY2RGB)
+        near.append(_fitted(np.asarray(cut, np.uint8), cv2.INTER_NEAREST))
+    captions = [caption for caption, _ in datasets]
+    return contact_sheet([*whole, *near], [*captions, *([""] * len(near))], columns=len(datasets))
+
+
+def _fitted(picture: NDArray[np.uint8], how: int) -> NDArray[np.uint8]:
+    scale = WIDEST / picture.shape[1]
+    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=how), np.uint8)
 
 
 def _cell(row: Row, key: str) -> str:
