@@ -20,7 +20,7 @@ from tdcnet.data.augment import Augment
 from tdcnet.data.degrade import Sometimes, harder_clip
 from tdcnet.data.errors import DataError, Policy
 from tdcnet.data.images import read_grey
-from tdcnet.data.intensity import data_range
+from tdcnet.data.intensity import data_range, grey_level
 from tdcnet.data.sampling import Draw
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.transforms import Image, Matrix, clip_boxes, letterbox_matrix, transform_boxes, warp_clip
@@ -372,8 +372,7 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
     @cached_property
     def _level(self) -> float:
         """Stored values that make a grey level."""
-        low, high = self.intensity_range or data_range(self.sequences) or (0.0, 255.0)
-        return (high - low) / 255
+        return grey_level(self.sequences, self.intensity_range)
 
 
 def _read_aligned(path: Path, like: Image) -> Image:

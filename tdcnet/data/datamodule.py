@@ -25,11 +25,11 @@ from tdcnet.data.augment import Augment
 from tdcnet.data.cache import decode_ahead
 from tdcnet.data.classes import select
 from tdcnet.data.clips import ClipDataset, collate, stored_alignment, thin
-from tdcnet.data.degrade import AnyWay, Sometimes, degraded
+from tdcnet.data.degrade import AnyWay, Sometimes, check_together, degraded
 from tdcnet.data.errors import DataError, Policy, Problems
 from tdcnet.data.frames import DecodedImages, ImageFiles
 from tdcnet.data.homographies import HomographyStore, align_sequences
-from tdcnet.data.intensity import data_range
+from tdcnet.data.intensity import data_range, grey_level
 from tdcnet.data.loader import EpochLoader
 from tdcnet.data.lone_frames import Lone, check_lone
 from tdcnet.data.name_patterns import NamePattern
@@ -175,6 +175,8 @@ class ClipDataModule(pl.LightningDataModule):
         self.degrade_train = dict(degrade_train or {})
         if self.degrade_train and augment is None:
             raise ValueError("degrade_train makes clips harder that are drawn; give augment as well")
+        check_together([type(way) for way in self.degrade.values()])
+        check_together([sometimes.kind for sometimes in self.degrade_train.values()])
         self.homography_dir = None if homography_dir is None else Path(homography_dir)
         self.cache_dir = None if cache_dir is None else Path(cache_dir)
         check_range(intensity_range)
@@ -281,8 +283,7 @@ class ClipDataModule(pl.LightningDataModule):
             return self._read(split)
         if self._degraded is None:
             sequences = self._read(split)
-            low, high = data_range(sequences) or (0.0, 255.0)
-            level, ways = (high - low) / 255, self.degrade.values()
+            level, ways = grey_level(sequences, self.intensity_range), self.degrade.values()
             self._degraded = [degraded(sequence, ways, self.degrade_seed, level) for sequence in sequences]
             log.info("%s, %s: made harder by %s", self.root, split, ", ".join(map(repr, ways)))
         return self._degraded

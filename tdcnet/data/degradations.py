@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import cv2
@@ -52,6 +53,22 @@ class Scene:
     seed: int
     level: float
 
+    @cached_property
+    def first(self) -> NDArray[Any]:
+        """The first frame that can be read."""
+        for index in range(len(self.frames) - 1):
+            try:
+                return self.frames.read(index)
+            except DataError:
+                continue
+        return self.frames.read(len(self.frames) - 1)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, px."""
+        height, width = self.first.shape[:2]
+        return int(height), int(width)
+
     def rng(self, way: object, frame: int = -1) -> np.random.Generator:
         """A generator of its own for a way, and for a frame where that counts."""
         text = f"{self.name}\0{type(way).__name__}".encode("utf-8", "surrogateescape")
@@ -92,11 +109,13 @@ class Contrast(_Simple):
     def apply(self, image: Image, index: int, scene: Scene, ready: Any) -> Image:
         """With weaker targets."""
         out = image.copy()
-        for box in scene.boxes[index]:
-            if (place := _place(box, image.shape)) is not None:
-                y, x = place
-                below = background(image, place)
-                out[y, x] = below + np.float32(self.keep) * (image[y, x] - below)
+        places = [place for box in scene.boxes[index] if (place := _place(box, image.shape)) is not None]
+        targets = np.zeros(image.shape, bool)
+        for place in places:
+            targets[place] = True
+        for y, x in places:
+            below = background(image, (y, x), targets)
+            out[y, x] = below + np.float32(self.keep) * (image[y, x] - below)
         return out
 
 
@@ -125,7 +144,7 @@ class LookAlikes:
         found: list[tuple[int, int, Image]] = []
         if patch is None:
             return found
-        height, width = scene.frames.read(0).shape
+        height, width = scene.size
         h, w = patch.shape
         for _ in range(TRIES):
             if len(found) == self.count or h >= height or w >= width:
@@ -179,7 +198,7 @@ class FixedPattern:
 
     def prepared(self, scene: Scene) -> Image:
         """The pattern."""
-        rng, shape = scene.rng(self), scene.frames.read(0).shape
+        rng, shape = scene.rng(self), scene.size
         drawn = rng.standard_normal(shape, np.float32) + rng.standard_normal((1, shape[1]), np.float32)
         return drawn * np.float32(self.sigma * scene.level / np.sqrt(2))
 
@@ -206,7 +225,7 @@ class DeadPixels:
 
     def prepared(self, scene: Scene) -> NDArray[np.float32]:
         """What they hold [H, W], NaN where the sensor works."""
-        rng, first = scene.rng(self), scene.frames.read(0)
+        rng, first = scene.rng(self), scene.first
         stuck = np.full(first.shape, np.nan, np.float32)
         values = np.array([first.min(), first.max()], np.float32)
         at = rng.random(first.shape) < self.share
@@ -256,7 +275,7 @@ class GainSteps:
 
     def prepared(self, scene: Scene) -> float:
         """The middle value."""
-        return float(np.median(scene.frames.read(0).astype(np.float32)))
+        return float(np.median(scene.first.astype(np.float32)))
 
     def apply(self, image: Image, index: int, scene: Scene, ready: float) -> Image:
         """With another gain."""
@@ -333,18 +352,27 @@ class Dropped:
         return [index for index in range(count) if index == 0 or kept[index]]
 
 
-def background(image: Image, place: tuple[slice, slice]) -> Image:
+def inside(boxes: Boxes, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which boxes [N, 4] have their centre in a frame of this height and width."""
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    return np.asarray((x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0]))
+
+
+def background(image: Image, place: tuple[slice, slice], targets: NDArray[np.bool_] | None = None) -> Image:
     """What would be seen in a place, float32, filled in from the ring round it: distances weigh by their square.
 
     Args:
         image: [H, W].
         place: rows and columns.
+        targets: [H, W], what is target and tells nothing of the background; the place alone if None.
     """
     y, x = place
     top, left = max(0, y.start - RING), max(0, x.start - RING)
     cut = image[top : y.stop + RING, left : x.stop + RING]
     ring = np.ones(cut.shape, bool)
     ring[y.start - top : y.stop - top, x.start - left : x.stop - left] = False
+    if targets is not None:
+        ring &= ~targets[top : y.stop + RING, left : x.stop + RING]
     if not ring.any():
         return np.full((y.stop - y.start, x.stop - x.start), np.float32(image.mean()), np.float32)
     rows, columns = np.nonzero(ring)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.data.degradations import Contrast, Dropped, Repeated, Scene, Shake, Way
+from tdcnet.data.degradations import Contrast, Dropped, Repeated, Scene, Shake, Way, inside
 from tdcnet.data.sequence import Sequence as Recording
 from tdcnet.finite import number
+from tdcnet.plain_data import is_number
 
 AnyWay = Way | Repeated | Dropped
 
@@ -54,7 +55,9 @@ class Degraded:
         return self.scene.frames.where(self.shown[index])
 
 
-def degraded(recording: Recording, ways: Iterable[AnyWay], seed: int = 0, level: float = 1.0) -> Recording:
+def degraded(
+    recording: Recording, ways: Iterable[AnyWay], seed: int = 0, level: float = 1.0, newest: int | None = None
+) -> Recording:
     """A recording made harder in some ways, one after the other.
 
     Args:
@@ -62,6 +65,7 @@ def degraded(recording: Recording, ways: Iterable[AnyWay], seed: int = 0, level:
         ways: in the order in which they are applied; of :class:`Repeated` and :class:`Dropped` one at most.
         seed: of all that is drawn.
         level: stored values that make a grey level: 1 in 8-bit images.
+        newest: position of the only frame whose boxes count, which then is neither dropped nor repeated; None for all.
 
     Raises:
         ValueError: if frames are to be repeated and dropped, or targets to be changed after they were shaken away from
@@ -69,36 +73,49 @@ def degraded(recording: Recording, ways: Iterable[AnyWay], seed: int = 0, level:
     """
     ways = tuple(ways)
     scene = Scene(recording.frames, recording.boxes, recording.name, seed, level)
+    check_together([type(way) for way in ways])
     order = [way for way in ways if isinstance(way, Repeated | Dropped)]
-    if len(order) > 1:
-        raise ValueError("frames are repeated and dropped at once; give one of them")
-    count = len(recording)
-    shown = order[0].shown(scene, count) if order else list(range(count))
+    shown = order[0].shown(scene, len(recording)) if order else list(range(len(recording)))
+    if newest is not None and order:
+        if isinstance(order[0], Repeated):
+            shown[newest] = newest
+        elif newest not in shown:
+            bisect.insort(shown, newest)
     changing: list[Way] = [way for way in ways if not isinstance(way, Repeated | Dropped)]
-    kinds = [type(way) for way in changing]
-    if Shake in kinds and Contrast in kinds[kinds.index(Shake) :]:
-        raise ValueError("Contrast after Shake would change what is not a target any more; give Shake after it")
-    boxes = [recording.boxes[at] for at in shown]
-    for shake in (way for way in changing if isinstance(way, Shake)):
-        boxes = [box + np.tile(shake.shift(scene, at), 2) for box, at in zip(boxes, shown, strict=True)]
-    indices, starts = recording.indices, recording.segment_start
-    if order and isinstance(order[0], Dropped):
-        indices = np.flatnonzero(np.isin(shown, indices))
+    boxes, labels = [recording.boxes[at] for at in shown], [recording.labels[at] for at in shown]
+    shakes = [way for way in changing if isinstance(way, Shake)]
+    for place, at in enumerate(shown) if shakes else ():
+        if newest in (None, at):
+            moved = boxes[place] + np.tile(np.sum([way.shift(scene, at) for way in shakes], axis=0), 2)
+            kept = inside(moved, scene.size)
+            boxes[place], labels[place] = moved[kept].astype(np.float32), labels[place][kept]
+    # What is shown of frames outside the split has no labels.
+    indices, starts = np.flatnonzero(np.isin(shown, recording.indices)), recording.segment_start
+    if order and isinstance(order[0], Repeated):
+        indices = np.intersect1d(indices, recording.indices)
+    elif order:
         starts = np.searchsorted(shown, starts[shown]).astype(np.int64)  # the first frame of a segment that is left
     return replace(
         recording,
         frames=Degraded(scene, changing, shown),
         boxes=boxes,
-        labels=[recording.labels[at] for at in shown],
+        labels=labels,
         indices=indices.astype(np.int64),
         segment_start=starts,
         aligned_files=None,
     )
 
 
-def keeps_places(ways: Iterable[AnyWay]) -> bool:
-    """Whether all frames stay where they are, in time and in the image, so that what was registered still is."""
-    return not any(isinstance(way, Shake | Repeated | Dropped) for way in ways)
+def check_together(kinds: Sequence[type]) -> None:
+    """Whether ways of these kinds can be applied one after the other.
+
+    Raises:
+        ValueError: if not.
+    """
+    if len([kind for kind in kinds if kind in (Repeated, Dropped)]) > 1:
+        raise ValueError("frames are repeated and dropped at once; give one of them")
+    if Shake in kinds and Contrast in kinds[kinds.index(Shake) :]:
+        raise ValueError("Contrast after Shake would change what is not a target any more; give Shake after it")
 
 
 class Sometimes:
@@ -109,6 +126,9 @@ class Sometimes:
         probability: share of the clips.
         strengths: per argument of ``way`` the lowest and the highest that is drawn, evenly; counts are drawn whole.
 
+    Attributes:
+        kind: of the way.
+
     Raises:
         ValueError: if a range is none, or ``way`` refuses one of its ends.
     """
@@ -116,10 +136,10 @@ class Sometimes:
     def __init__(self, way: Callable[..., AnyWay], probability: float = 1.0, **strengths: Sequence[float]) -> None:
         number("probability", probability, 0, 1)
         for name, given in strengths.items():
-            if len(given) != 2 or not given[0] <= given[1]:
-                raise ValueError(f"{name} is {list(given)}; expected the lowest and the highest that is drawn")
-        for end in (0, 1):
-            way(**{name: given[end] for name, given in strengths.items()})
+            if not _numbers(given) or len(given) != 2 or not given[0] <= given[1]:
+                raise ValueError(f"{name} is {given}; expected the lowest and the highest that is drawn, [LOW, HIGH]")
+        ends = [way(**{name: given[end] for name, given in strengths.items()}) for end in (0, 1)]
+        self.kind = type(ends[0])
         self.way, self.probability = way, probability
         self.strengths = {name: (given[0], given[1]) for name, given in strengths.items()}
         taken = inspect.signature(way).parameters
@@ -154,6 +174,8 @@ class Steps:
     """
 
     def __init__(self, way: Callable[..., AnyWay], axis: str = "", **strengths: Sequence[float]) -> None:
+        if wrong := [name for name, given in strengths.items() if not _numbers(given)]:
+            raise ValueError(f"{wrong[0]} is {strengths[wrong[0]]}; expected a list of numbers, one for each step")
         lengths = {len(given) for given in strengths.values()}
         if len(lengths) != 1 or 0 in lengths:
             told = ", ".join(f"{name} {list(given)}" for name, given in strengths.items()) or "nothing"
@@ -178,14 +200,18 @@ def harder_clip(
         rng: draws what happens.
 
     Returns:
-        The recording as it then is; the position in it of the newest frame, or where that was dropped of the one after;
-        and whether all frames stayed where they are, so that what was registered still is.
+        The recording as it then is; the position in it of the newest frame, which always comes; and whether all frames
+        stayed where they are, so that what was registered still is.
     """
     drawn = [way for sometimes in ways if (way := sometimes.drawn(rng)) is not None]
     if not drawn:
         return recording, newest, True
-    harder = degraded(recording, drawn, int(rng.integers(2**32)), level)
+    harder = degraded(recording, drawn, int(rng.integers(2**32)), level, newest)
     if any(isinstance(way, Dropped) for way in drawn):
         assert isinstance(harder.frames, Degraded)
-        newest = min(bisect.bisect_left(harder.frames.shown, newest), len(harder) - 1)
+        newest = harder.frames.shown.index(newest)
     return harder, newest, not any(isinstance(way, Shake | Repeated | Dropped) for way in drawn)
+
+
+def _numbers(given: object) -> bool:
+    return isinstance(given, list | tuple) and all(map(is_number, given))

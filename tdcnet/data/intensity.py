@@ -20,6 +20,15 @@ MARGIN = 0.1
 _PIXELS = 100_000  # of a frame; more say no more
 
 
+def grey_level(sequences: Listed[Sequence], given: tuple[float, float] | None) -> float:
+    """Stored values that make a grey level: 1 of 8 bits, of 16 bits a 255th of the range ``given`` or found."""
+    found = data_range(sequences)
+    if found is None:
+        return 1.0
+    low, high = given or found
+    return (high - low) / 255
+
+
 def data_range(sequences: Listed[Sequence]) -> tuple[float, float] | None:
     """A range of values that holds nearly all pixels of 16-bit frames, with a margin; None if frames have 8 bits.
 

@@ -128,4 +128,4 @@ def _drawn(
     """A figure for each row of weights [N, S] of the sequences ``names``, of which some may have lost all frames."""
     place = {name: at for at, name in enumerate(names)}
     kept = weights[:, [place[name] for name in sequences]]
-    return np.array([figure(w) for w in kept])
+    return np.array([figure(w) if w.any() else np.nan for w in kept])

@@ -16,6 +16,7 @@ from torch.nn import functional
 from tdcnet.finite import number
 from tdcnet.layers.median import median_of
 from tdcnet.layers.velocity_filters import BLOCK, strongest_tracks
+from tdcnet.plain_data import is_whole
 
 WINDOW = 7
 """Side, in pixels of 2 px, of the square in which the spread of what moves is told."""
@@ -117,14 +118,16 @@ class Memory(nn.Module):
             raise ValueError(f"recent is {recent}; of {num_frames} frames 0 to {num_frames - 2} can be left out")
         if (means or tracks) and background == "none":
             raise ValueError("means and tracks are told from a background; give background=median or mean")
+        if isinstance(steps, int) or isinstance(means, int):
+            raise ValueError(f"steps is {steps} and means {means}; expected lists of numbers of frames")
         most = min(num_frames, LONGEST)
-        if not 0 <= tracks <= most or tracks % BLOCK:
+        if not is_whole(tracks, 0, most) or tracks % BLOCK:
             raise ValueError(
                 f"tracks is {tracks}; expected a multiple of {BLOCK} from 0 to {most}, in {num_frames} frames"
             )
         number("fastest", fastest, 0, FASTEST, above=True)
         for name, given, least in (("steps", steps, 1), ("means", means, 2)):
-            if far := [each for each in given if not least <= each < num_frames]:
+            if far := [each for each in given if not is_whole(each, least, num_frames - 1)]:
                 raise ValueError(
                     f"{name} has {far[0]}; a clip of {num_frames} frames allows {least} to {num_frames - 1}. Give "
                     f"dataset.num_frames a larger number, or other {name}"

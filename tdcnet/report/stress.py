@@ -116,8 +116,8 @@ def figures(stress: Stress) -> dict[str, Figure]:
             value, low, high = (np.array([row[key] for row in own]) for key in (KEY, f"{KEY} low", f"{KEY} high"))
             axis.plot(at, value, "o-", color=colour, label=plots.label(name), lw=1.8, ms=4)
             axis.fill_between(at, low, high, color=colour, alpha=0.15, lw=0)
-        strengths = list(dict.fromkeys(row["strength"] for row in rows))
-        axis.set_xticks(np.arange(1 + len(strengths)), [PLAIN, *(_strength(each) or way for each in strengths)])
+        told = [_strength(row["strength"]) or way for row in rows if row["detector"] == stress.means[0]["detector"]]
+        axis.set_xticks(np.arange(1 + len(told)), [PLAIN, *told])
         axis.set(xlabel=stress.axes.get(way) or way, ylabel=KEY, ylim=(0, 1.02))
         axis.legend(loc="lower left", frameon=False)
         drawn[way] = figure
@@ -131,14 +131,14 @@ def stress_table(stress: Stress, title: str) -> Table:
     table.caption = f"{KEY} in percent and its 95 % interval over sequences; mean: of the ways, each of its steps"
     for i, column in enumerate(("degradation", *names)):
         table.add_column(Text(printable(column)), justify="right" if i else "left")
-    places = list(dict.fromkeys((row["way"], _strength(row["strength"])) for row in stress.rows))
-    cells = {(row["way"], _strength(row["strength"]), row["detector"]): _cell(row, KEY) for row in stress.rows}
+    of_each = [[row for row in stress.rows if row["detector"] == name] for name in names]
     before = None
-    for way, strength in places:
+    for step in zip(*of_each, strict=True):
+        way, strength = step[0]["way"], _strength(step[0]["strength"])
         if before not in (None, way):
             table.add_section()
         before = way
-        table.add_row(f"{way} {strength}".strip(), *(cells.get((way, strength, name), "") for name in names))
+        table.add_row(f"{way} {strength}".strip(), *(_cell(row, KEY) for row in step))
     table.add_section()
     table.add_row("[bold]mean[/]", *(_cell(row, MEAN) for row in stress.means))
     return table

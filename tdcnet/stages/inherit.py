@@ -24,7 +24,16 @@ from tdcnet.stages.overrides import override_key
 
 FROM_RECORD = ("size", "num_frames", "stride", "align_by", "intensity_range", "classes")
 """Keys of ``dataset`` that the record gives where the command line does not."""
-ONLY_TRAINING = ("batch_size", "eval_batch_size", "num_workers", "samples_per_epoch", "balance", "train_step", "seed")
+ONLY_TRAINING = (
+    "batch_size",
+    "eval_batch_size",
+    "num_workers",
+    "samples_per_epoch",
+    "balance",
+    "train_step",
+    "seed",
+    "degrade_train",
+)
 """Keys of ``dataset`` that an evaluation does not feel."""
 WHERE = ("dataset.root", "dataset.read.data", "dataset.read.split", "dataset.names")
 """Keys of ``dataset`` that say where it lies."""

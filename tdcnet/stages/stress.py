@@ -22,10 +22,11 @@ from tdcnet.config_folder import config_folder
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.data.degradations import Dropped, Repeated
-from tdcnet.data.degrade import AnyWay, Steps
+from tdcnet.data.degrade import AnyWay, Steps, check_together
 from tdcnet.deploy.weights import Weights, read_weights
 from tdcnet.metrics.breakdown import Row
 from tdcnet.metrics.stress import MEAN, PLAIN, Step, mean_row, stress_row
+from tdcnet.plain_data import is_whole
 from tdcnet.report.stress import KEY, Stress, example, sheet, stress_table, write_page, write_results
 from tdcnet.stages.compared import CHECKPOINTS
 from tdcnet.stages.inherit import inherit
@@ -63,6 +64,12 @@ def stress(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -
     Raises:
         ValueError: if ``stage.only`` names a way that is not there, or ``stage.compare`` what is no checkpoint.
     """
+    if cfg.dataset.get("degrade"):
+        raise ValueError(
+            "stage=stress makes the clips harder itself, held against those as they are; leave out dataset.degrade"
+        )
+    if not is_whole(cfg.stage.seed, 0, 2**32 - 1):
+        raise ValueError(f"stage.seed is {cfg.stage.seed}; expected a whole number from 0")
     trials, axes = _trials(cfg)
     detectors = list(_detectors(cfg, overrides, weights))
     output = Path(cfg.paths.output_dir)
@@ -112,7 +119,11 @@ def _trials(cfg: DictConfig) -> tuple[list[Trial], dict[str, str]]:
     ways: dict[str, Steps] = instantiate(cfg.stage.ways, _convert_="all")
     together: dict[str, dict[str, AnyWay]] = instantiate(cfg.stage.together, _convert_="all")
     names = [*ways, *together]
-    asked = names if cfg.stage.only is None else list(cfg.stage.only)
+    asked = names if cfg.stage.only is None else _listed(cfg.stage.only)
+    for done in together.values():
+        check_together([type(way) for way in done.values()])
+    if not asked:
+        raise ValueError(f"stage.only is empty; expected null for all ways, or some of {', '.join(names)}")
     if unknown := set(asked) - set(names):
         raise ValueError(f"stage.only names {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     trials = [
@@ -130,7 +141,7 @@ Detector = tuple[str, DictConfig, Sequence[str], Weights | None]
 
 def _detectors(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Iterator[Detector]:
     """Name, config, overrides and weights of all; whatever is wrong with one is told before the work."""
-    others = [find(each) for each in cfg.stage.compare]
+    others = [find(each) for each in _listed(cfg.stage.compare)]
     if wrong := [path for path in others if path.suffix.lower() not in CHECKPOINTS and not path.is_dir()]:
         raise ValueError(
             f"stage.compare names {wrong[0]}; results on other clips tell nothing here, expected a checkpoint"
@@ -143,7 +154,7 @@ def _detectors(cfg: DictConfig, overrides: Sequence[str], weights: Weights | Non
         other.ckpt_path = str(path)
         names.append(unique(label_of(other), names))
         yield names[-1], other, (), read
-    for name in cfg.stage.baselines:
+    for name in _listed(cfg.stage.baselines):
         names.append(unique(name, names))
         yield names[-1], _baseline(cfg, name), (), None
 
@@ -153,9 +164,16 @@ def _baseline(cfg: DictConfig, name: str) -> DictConfig:
     started = GlobalHydra.instance().is_initialized()
     with nullcontext() if started else initialize_config_dir(str(config_folder()), version_base="1.3"):
         composed = compose("config", overrides=[f"model={name}"])
+    if any(True for _ in instantiate(composed.model, _convert_="all").parameters()):
+        raise ValueError(f"stage.baselines names {name}, which has to learn; stage.compare takes a checkpoint of it")
     own = cfg.copy()
     own.ckpt_path, own.model = None, composed.model
     return own
+
+
+def _listed(given: Any) -> list[str]:
+    """What may be a single name."""
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _pictures(datamodule: ClipDataModule, trials: Sequence[Trial], seed: int) -> dict[str, NDArray[np.uint8]]:

@@ -109,11 +109,18 @@ def test_what_was_registered_counts_only_where_frames_stay() -> None:
     assert torch.equal(lost["aligned"], lost["frames"])
 
 
-def test_boxes_are_those_of_the_frame_that_is_shown() -> None:
+def test_the_newest_frame_of_a_clip_always_comes() -> None:
     dataset = harder(Sometimes(Repeated, 1.0, share=[1, 1]))
     sample = dataset[5]
-    assert levels(sample["frames"]) == [10, 10, 10], "nothing but the first frame is ever shown"
-    assert sample["original_boxes"].tolist() == [[0, 0, 4, 3]]
+    assert levels(sample["frames"]) == [10, 10, 15], "of the others nothing but the first is ever shown"
+    assert sample["original_boxes"].tolist() == [[5, 5, 9, 8]]
+
+
+def test_grey_levels_are_of_the_range_in_training_as_in_evaluation() -> None:
+    eight = harder(Sometimes(Noise, sigma=[1, 1]), intensity_range=(0, 16383))
+    assert eight._level == 1, "a range is of 16 bits"
+    sixteen = [sequence(dtype=np.uint16)]
+    assert ClipDataset(sixteen, (48, 64), intensity_range=(0, 16320))._level == 64
 
 
 def test_only_drawn_clips_are_made_harder_at_random() -> None:

@@ -18,7 +18,7 @@ import tdcnet.data.datamodule
 from tdcnet.data.augment import Augment
 from tdcnet.data.clips import BadFrame
 from tdcnet.data.datamodule import ClipDataModule
-from tdcnet.data.degradations import Noise, Shake
+from tdcnet.data.degradations import Dropped, Noise, Repeated, Shake
 from tdcnet.data.degrade import Sometimes
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.frames import ImageFiles
@@ -219,6 +219,11 @@ def test_the_same_data_is_made_harder_without_reading_it_again(tmp_path: Path) -
 def test_training_clips_are_made_harder_only_if_they_are_drawn() -> None:
     with pytest.raises(ValueError, match="give augment as well"):
         module(degrade_train={"noise": Sometimes(Noise, sigma=[0, 1])})
+    with pytest.raises(ValueError, match="repeated and dropped at once"):
+        module(degrade={"a": Repeated(0.1), "b": Dropped(0.1)})
+    both = {"a": Sometimes(Repeated, 0.01, share=[0, 1]), "b": Sometimes(Dropped, 0.01, share=[0, 1])}
+    with pytest.raises(ValueError, match="repeated and dropped at once"):
+        module(augment=Augment((32, 32)), degrade_train=both)
 
 
 def test_small_training_set_is_not_dropped_as_a_whole() -> None:

@@ -22,6 +22,7 @@ from tdcnet.data.degradations import (
     background,
 )
 from tdcnet.data.degrade import Sometimes, Steps, degraded, harder_clip
+from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import Sequence
 
 HEIGHT, WIDTH, COUNT = 60, 90, 40
@@ -225,8 +226,8 @@ def test_targets_are_not_changed_where_they_no_longer_are():
 
 
 def test_a_stream_that_stutters_shows_what_it_showed():
-    made = degraded(recording(indices=[3, 8]), [Repeated(0.4)])
-    assert len(made) == COUNT and made.indices.tolist() == [3, 8]
+    made = degraded(recording(), [Repeated(0.4)])
+    assert len(made) == COUNT and made.indices.tolist() == list(range(COUNT))
     again = [i for i in range(1, COUNT) if np.array_equal(made.frames.read(i), made.frames.read(i - 1))]
     assert 8 < len(again) < 24
     for i in range(COUNT):
@@ -278,14 +279,73 @@ def test_a_clip_that_shakes_or_stutters_is_registered_anew():
     rng = np.random.default_rng(0)
     assert not harder_clip(plain, 12, [Sometimes(Shake, sigma=[1, 2])], 1.0, rng)[2]
     assert not harder_clip(plain, 12, [Sometimes(Repeated, share=[0.2, 0.4])], 1.0, rng)[2]
-    for _ in range(20):
-        clip, at, in_place = harder_clip(plain, 12, [Sometimes(Dropped, share=[0.5, 0.5])], 1.0, rng)
-        assert not in_place
-        shown = clip.frames.shown
-        assert shown[at] == min([n for n in shown if n >= 12], default=shown[-1]), (
-            "the newest, or the next that is left"
-        )
-        assert np.array_equal(clip.boxes[at], plain.boxes[shown[at]])
+    for way in (Sometimes(Dropped, share=[0.5, 0.9]), Sometimes(Repeated, share=[0.5, 0.9])):
+        for _ in range(20):
+            clip, at, in_place = harder_clip(plain, 12, [way], 1.0, rng)
+            assert not in_place and clip.frames.shown[at] == 12, "the newest always comes: others may have no labels"
+            assert np.array_equal(clip.boxes[at], plain.boxes[12])
+
+
+def test_a_clip_that_shakes_has_its_newest_boxes_shaken():
+    plain = recording()
+    clip, at, _ = harder_clip(plain, 12, [Sometimes(Shake, sigma=[2, 2])], 1.0, np.random.default_rng(3))
+    image = clip.frames.read(at).astype(float)
+    y, x = np.unravel_index((image - np.tile(60 + np.arange(WIDTH) // 3, (HEIGHT, 1))).argmax(), image.shape)
+    x1, y1, x2, y2 = clip.boxes[at][0]
+    assert x1 - 1 <= x <= x2 + 1 and y1 - 1 <= y <= y2 + 1
+    assert not np.array_equal(clip.boxes[at], plain.boxes[at]) and clip.boxes[5] is plain.boxes[5]
+
+
+def test_only_what_the_split_labels_is_evaluated():
+    """Every other frame is of the split: one that comes again in its place has no labels, so nothing is looked for."""
+    plain = recording(indices=range(0, COUNT, 2))
+    again = degraded(plain, [Repeated(0.5)], 2)
+    shown = again.frames.shown
+    assert 0 < len(again.indices) < COUNT // 2
+    assert again.indices.tolist() == [t for t in range(0, COUNT, 2) if shown[t] % 2 == 0]
+    lost = degraded(plain, [Dropped(0.5)], 1)
+    assert [lost.frames.shown[t] for t in lost.indices] == [t for t in lost.frames.shown if t % 2 == 0]
+
+
+def test_targets_that_shake_out_of_the_frame_are_not_looked_for():
+    plain = recording()
+    for boxes in plain.boxes:
+        boxes[:] = (0, 0, 2, 2)
+    shaken = degraded(plain, [Shake(5)])
+    assert {len(boxes) for boxes in shaken.boxes} == {0, 1}
+    assert [len(labels) for labels in shaken.labels] == [len(boxes) for boxes in shaken.boxes]
+    assert all((boxes[:, :2] + boxes[:, 2:] >= 0).all() for boxes in shaken.boxes)
+
+
+def test_contrast_of_neighbours_is_what_is_kept_of_each():
+    """Two targets of 3 px, 5 px apart: each lies in the ring that the other's background is told from."""
+
+    @dataclass
+    class Pair(Frames):
+        def read(self, index):
+            image = np.full((HEIGHT, WIDTH), 50, np.uint8)
+            image[20:23, 20:23] = image[20:23, 25:28] = 150
+            return image
+
+    plain = recording(Pair())
+    plain.boxes[3] = np.array([[20, 20, 23, 23], [25, 20, 28, 23]], np.float32)
+    plain.labels[3] = np.zeros(2, np.int64)
+    seen = degraded(plain, [Contrast(0.2)]).frames.read(3)
+    assert (seen[20:23, 20:23] == 70).all() and (seen[20:23, 25:28] == 70).all()
+    seen[20:23, 20:23] = seen[20:23, 25:28] = 50
+    assert (seen == 50).all()
+
+
+def test_an_unreadable_first_frame_is_passed_over():
+    @dataclass
+    class Broken(Frames):
+        def read(self, index):
+            if index == 0:
+                raise DataError("broken on purpose")
+            return super().read(index)
+
+    for way in (FixedPattern(3), DeadPixels(0.1), GainSteps(0.3), LookAlikes(2), Shake(1)):
+        assert degraded(recording(Broken()), [way]).frames.read(3).shape == (HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -295,6 +355,9 @@ def test_a_clip_that_shakes_or_stutters_is_registered_anew():
         (lambda: Sometimes(Noise, sigma=[1]), "expected the lowest and the highest"),
         (lambda: Sometimes(Noise, 1.5, sigma=[1, 2]), "probability is 1.5"),
         (lambda: Sometimes(Contrast, keep=[0.5, 2]), "keep is 2"),
+        (lambda: Sometimes(Noise, sigma=3), "sigma is 3; expected the lowest and the highest"),
+        (lambda: Steps(Noise, sigma=2), "sigma is 2; expected a list of numbers"),
+        (lambda: Steps(Noise, sigma=[1, "x"]), "expected a list of numbers"),
         (lambda: Steps(Noise), "nothing: expected one or more steps"),
         (lambda: Steps(DeadPixels, share=[0.1, 0.2], lines=[1]), "as many for each argument"),
         (lambda: Steps(Contrast, keep=[0.5, -1]), "keep is -1"),

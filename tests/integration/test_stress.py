@@ -62,6 +62,14 @@ def test_what_cannot_be_compared_is_told_before_the_work(trained, run, tmp_path)
     given = f"ckpt_path={parts['ckpt_path']}"
     with pytest.raises(ValueError, match=r"stage.only names fog; there are contrast, .*, hard"):
         run("stage=stress", given, "stage.only=[fog]")
+    with pytest.raises(ValueError, match="is empty; expected null"):
+        run("stage=stress", given, "stage.only=[]")
+    with pytest.raises(ValueError, match="held against those as they are"):
+        run("stage=stress", given, "+dataset/degrade=hard")
+    with pytest.raises(ValueError, match="motion_2d_nano, which has to learn"):
+        run("stage=stress", given, "stage.only=hard", "stage.baselines=motion_2d_nano")
+    with pytest.raises(ValueError, match="seed is -1"):
+        run("stage=stress", given, "stage.seed=-1")
     (tmp_path / "rival.json").write_text("[]")
     with pytest.raises(ValueError, match="expected a checkpoint"):
         run("stage=stress", given, f"stage.compare=[{tmp_path / 'rival.json'}]")

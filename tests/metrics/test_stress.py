@@ -66,6 +66,11 @@ def test_detectors_are_compared_on_the_same_draws():
     assert (row["to first"], row["to first low"], row["to first high"]) == (0.5, 0.5, 0.5), "the same in both sequences"
 
 
+def test_draws_of_lost_sequences_alone_tell_nothing():
+    row = stress_row("x", STEPS[3], PLAIN_STEP)
+    assert row["Pd@0.1 low"] == row["Pd@0.1 high"] == 1, "where nothing of b is drawn there is nothing to find"
+
+
 def test_the_clips_as_they_are_come_first():
     with pytest.raises(ValueError, match="first step must be of the clips as they are"):
         mean_row("x", STEPS[1:])
