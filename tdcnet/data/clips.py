@@ -361,13 +361,10 @@ class ClipDataset(Dataset["Sample | BadFrame"]):
             pad_grey(aligned, original_size, matrix, self.size)
         return frames, aligned
 
-    def _range(self) -> tuple[float, float]:
+    def _to_float(self, clip: Image) -> NDArray[np.float32]:
         if self.intensity_range is None:
             self.intensity_range = data_range(self.sequences) or (0.0, 65535.0)
-        return self.intensity_range
-
-    def _to_float(self, clip: Image) -> NDArray[np.float32]:
-        return to_unit(clip, self._range())
+        return to_unit(clip, self.intensity_range)
 
     @cached_property
     def _level(self) -> float:

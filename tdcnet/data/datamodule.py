@@ -195,6 +195,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.rate: float | None = None  # frames a second, where the recordings tell
         self._sequences: dict[str, list[Sequence]] = {}
         self._degraded: list[Sequence] | None = None
+        self._level: float | None = None
 
     # -- reading and alignment -----------------------------------------------------------------------------------------
 
@@ -283,10 +284,17 @@ class ClipDataModule(pl.LightningDataModule):
             return self._read(split)
         if self._degraded is None:
             sequences = self._read(split)
-            level, ways = grey_level(sequences, self.intensity_range), self.degrade.values()
-            self._degraded = [degraded(sequence, ways, self.degrade_seed, level) for sequence in sequences]
+            ways = self.degrade.values()
+            self._degraded = [degraded(each, ways, self.degrade_seed, self.grey_level) for each in sequences]
             log.info("%s, %s: made harder by %s", self.root, split, ", ".join(map(repr, ways)))
         return self._degraded
+
+    @property
+    def grey_level(self) -> float:
+        """Stored values that make a grey level of what is evaluated."""
+        if self._level is None:
+            self._level = grey_level(self._read(self.val_split), self.intensity_range)
+        return self._level
 
     def harder(self, degrade: Mapping[str, AnyWay], seed: int = 0) -> ClipDataModule:
         """The same data with what is evaluated made harder in these ways instead of its own; nothing is read again."""

@@ -166,7 +166,6 @@ class Steps:
 
     Attributes:
         ways: of the steps.
-
         strengths: what the steps are told by.
 
     Raises:

@@ -63,10 +63,10 @@ def stress_row(name: str, step: Step, plain: Step, samples: int = 300) -> Row:
     names, weights = plain.outcomes.sequences, _weights(plain, samples)
     row: Row = {"detector": name, "way": step.way, "strength": step.strength}
     row |= {"frames": int(step.outcomes.frames.sum()), "targets": len(step.outcomes.found)}
-    for key, figure in _figures(step).items():
-        values = _drawn(figure, step.outcomes.sequences, names, weights)
+    found = {key: _drawn(figure, step.outcomes.sequences, names, weights) for key, figure in _figures(step).items()}
+    for key, values in found.items():
         row[key], (row[f"{key} low"], row[f"{key} high"]) = float(values[0]), percentiles(values[1:])
-    lost = _equal(step, names, weights) - _equal(plain, names, weights)
+    lost = found[f"Pd@{EQUAL:g}"] - _equal(plain, names, weights)
     row["to plain"], (row["to plain low"], row["to plain high"]) = float(lost[0]), percentiles(lost[1:])
     return row
 

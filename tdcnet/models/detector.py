@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tdcnet.models.clip_detector import ClipDetector, MakeAttention
 from tdcnet.models.motion_inputs import Differences, NewestFrame
+from tdcnet.plain_data import is_whole
 
 STREAMS = ("tdc", "3d", "2d")
 """The backbones' names: of aligned frames by temporal differences, of frames as they are, of the newest frame."""
@@ -82,8 +83,9 @@ class Detector(ClipDetector):
         self.in_channels, self.num_frames = in_channels, num_frames
         self.motion = (motion or (Differences if differences else NewestFrame))(in_channels, num_frames)
         self.clip_step = clip_step
-        if not 1 <= clip_step <= max(1, num_frames - 1):
-            raise ValueError(f"clip_step is {clip_step}; expected 1 to {max(1, num_frames - 1)} of {num_frames} frames")
+        most = max(1, num_frames - 1)
+        if not is_whole(clip_step, 1, most):
+            raise ValueError(f"clip_step is {clip_step}; expected 1 to {most} of {num_frames} frames")
         for name in ("backbone_tdc", "backbone_3d", "backbone_2d"):
             given = tuple(getattr(self, name).out_channels)
             if given != tuple(fusion.in_channels):  # type: ignore[arg-type]

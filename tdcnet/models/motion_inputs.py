@@ -91,7 +91,7 @@ class Memory(nn.Module):
         tracks: newest frames that are added up along straight tracks, a multiple of 4; 0 for none. The strongest hot
             track that ends at a pixel, and the strongest cold one, give an image each: what is too dim for one frame,
             see :func:`~tdcnet.layers.velocity_filters.strongest_tracks`.
-        fastest: largest velocity of these, px per frame of the clip in x and in y, up to 8.
+        fastest: largest velocity of these, px per frame of the clip, up to 8.
 
     Raises:
         ValueError: if a step, a mean or the tracks reach beyond the clip, ``background`` is unknown or has no frames,
@@ -114,7 +114,7 @@ class Memory(nn.Module):
             raise ValueError(f"background is {background!r}; allowed are {', '.join(get_args(Background))}")
         if background != "none" and num_frames < 2:
             raise ValueError(f"a background is made of older frames; num_frames is {num_frames}, expected 2 or more")
-        if background != "none" and not 0 <= recent <= num_frames - 2:
+        if background != "none" and not is_whole(recent, 0, num_frames - 2):
             raise ValueError(f"recent is {recent}; of {num_frames} frames 0 to {num_frames - 2} can be left out")
         if (means or tracks) and background == "none":
             raise ValueError("means and tracks are told from a background; give background=median or mean")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from tdcnet.data.clips import ClipDataset
 from tdcnet.data.errors import DataError
+from tdcnet.data.sequence import Sequence as Recording
 from tdcnet.data.targets import sides
 from tdcnet.drawing import contact_sheet, draw_boxes
 from tdcnet.files import write_atomically
@@ -27,10 +27,10 @@ from tdcnet.metrics.stress import MEAN, PLAIN
 from tdcnet.report import plots
 from tdcnet.report.page import as_csv, as_webp
 from tdcnet.report.templates import render
+from tdcnet.results import write_json
 from tdcnet.shown import printable
 
 KEY = f"Pd@{EQUAL:g}"
-FILES = ("stress.json", "stress.csv", "report.html")
 WIDEST = 320
 """px of a picture."""
 CLOSER = 5
@@ -65,9 +65,8 @@ def write_results(folder: Path, stress: Stress) -> list[Path]:
         "degradations": {way: list(steps) for way, steps in stress.parameters.items()},
         "rows": list(stress.rows),
     }
-    text = json.dumps(_finite(told), indent=1, ensure_ascii=False, allow_nan=False)
     return [
-        write_atomically(folder / "stress.json", (text + "\n").encode("utf-8", "surrogateescape")),
+        write_json(folder / "stress.json", told),
         write_atomically(folder / "stress.csv", as_csv(stress.rows)),
     ]
 
@@ -104,7 +103,7 @@ def write_page(
 
 
 def figures(stress: Stress) -> dict[str, Figure]:
-    """Way -> Pd at 0.1 false alarms per frame over its steps, the clips as they are first; of single steps in bars."""
+    """Way -> Pd at 0.1 false alarms per frame over its steps, the clips as they are first."""
     drawn = {}
     plain = {row["detector"]: row for row in stress.rows if row["way"] == PLAIN}
     for way in stress.parameters:
@@ -158,35 +157,41 @@ def example(dataset: ClipDataset) -> tuple[int, int] | None:
     return -i, -t
 
 
-def sheet(datasets: Sequence[tuple[str, ClipDataset]], which: int, t: int) -> NDArray[np.uint8] | None:
+def sheet(recordings: Sequence[tuple[str, Recording]], t: int) -> NDArray[np.uint8] | None:
     """A frame as it is and made harder, side by side, and below each the surroundings of its largest target.
 
     Args:
-        datasets: caption and clips of each picture.
-        which: position of the recording.
-        t: position of the frame in it.
+        recordings: caption and recording of each picture, that as it is first.
+        t: position of a frame with a target.
 
     Returns:
         RGB; None if the frame cannot be read.
     """
     try:
-        images = [dataset.sequences[which].frames.read(t).astype(np.float32) for _, dataset in datasets]
+        images = [recording.frames.read(t).astype(np.float32) for _, recording in recordings]
     except DataError:
         return None
     low, high = np.percentile(images[0], [0.2, 99.9])
+    rows, columns = _surroundings(recordings[0][1].boxes[t], images[0].shape)
     whole, near = [], []
-    for (_, dataset), image in zip(datasets, images, strict=True):
+    for (_, recording), image in zip(recordings, images, strict=True):
         grey = ((image - low) * (255 / max(16.0, high - low))).clip(0, 255).astype(np.uint8)
-        boxes = dataset.sequences[which].boxes[t]
-        whole.append(_fitted(draw_boxes(grey, truth=boxes, zoom=max(1, WIDEST // grey.shape[1])), cv2.INTER_AREA))
-        height, width = (max(1, side // CLOSER) for side in grey.shape)
-        x1, y1, x2, y2 = boxes[int(sides(boxes).argmax())].tolist()
-        top = int(np.clip((y1 + y2 - height) / 2, 0, grey.shape[0] - height))
-        left = int(np.clip((x1 + x2 - width) / 2, 0, grey.shape[1] - width))
-        cut = cv2.cvtColor(grey[top : top + height, left : left + width], cv2.COLOR_GRAY2RGB)
-        near.append(_fitted(np.asarray(cut, np.uint8), cv2.INTER_NEAREST))
-    captions = [caption for caption, _ in datasets]
-    return contact_sheet([*whole, *near], [*captions, *([""] * len(near))], columns=len(datasets))
+        marked = draw_boxes(grey, truth=recording.boxes[t], zoom=max(1, WIDEST // grey.shape[1]))
+        whole.append(_fitted(marked, cv2.INTER_AREA))
+        near.append(_fitted(np.asarray(cv2.cvtColor(grey[rows, columns], cv2.COLOR_GRAY2RGB)), cv2.INTER_NEAREST))
+    captions = [caption for caption, _ in recordings]
+    return contact_sheet([*whole, *near], [*captions, *([""] * len(near))], columns=len(recordings))
+
+
+def _surroundings(boxes: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of a part of the frame round the largest target."""
+    x1, y1, x2, y2 = boxes[int(sides(boxes).argmax())].tolist()
+    found = []
+    for middle, side in (((y1 + y2) / 2, shape[0]), ((x1 + x2) / 2, shape[1])):
+        length = max(1, side // CLOSER)
+        start = int(np.clip(middle - length / 2, 0, side - length))
+        found.append(slice(start, start + length))
+    return found[0], found[1]
 
 
 def _fitted(picture: NDArray[np.uint8], how: int) -> NDArray[np.uint8]:
@@ -208,12 +213,3 @@ def _strength(value: float) -> str:
 def _told(way: Mapping[str, Any]) -> str:
     values = ", ".join(f"{key} {value:g}" for key, value in way.items() if key != "way")
     return f"{way['way']} ({values})"
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no word for what is not finite."""
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

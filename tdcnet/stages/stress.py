@@ -19,10 +19,10 @@ from rich.console import Console
 
 from tdcnet.callbacks import Visualize
 from tdcnet.config_folder import config_folder
-from tdcnet.data.clips import ClipDataset
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.data.degradations import Dropped, Repeated
-from tdcnet.data.degrade import AnyWay, Steps, check_together
+from tdcnet.data.degrade import AnyWay, Steps, check_together, degraded
+from tdcnet.data.sequence import Sequence as Recording
 from tdcnet.deploy.weights import Weights, read_weights
 from tdcnet.metrics.breakdown import Row
 from tdcnet.metrics.stress import MEAN, PLAIN, Step, mean_row, stress_row
@@ -180,10 +180,13 @@ def _pictures(datamodule: ClipDataModule, trials: Sequence[Trial], seed: int) ->
     """Way -> a frame as it is and in each step; of those that change what a frame looks like."""
     plain = datamodule.evaluated()
     place = example(plain)
-    of_way: dict[str, list[tuple[str, ClipDataset]]] = {}
-    for trial in trials if place is not None else ():
+    if place is None:
+        return {}
+    recording, level = plain.sequences[place[0]], datamodule.grey_level
+    of_way: dict[str, list[tuple[str, Recording]]] = {}
+    for trial in trials:
         if not any(isinstance(way, Dropped | Repeated) for way in trial.done.values()):
-            shown = of_way.setdefault(trial.way, [(PLAIN, plain)])
-            shown.append((trial.name, datamodule.harder(trial.done, seed).evaluated()))
-    sheets = {way: sheet(shown, *place) for way, shown in of_way.items() if place is not None}
+            shown = of_way.setdefault(trial.way, [(PLAIN, recording)])
+            shown.append((trial.name, degraded(recording, trial.done.values(), seed, level)))
+    sheets = {way: sheet(shown, place[1]) for way, shown in of_way.items()}
     return {way: picture for way, picture in sheets.items() if picture is not None}

@@ -5,9 +5,33 @@ from __future__ import annotations
 import csv
 import json
 
+import numpy as np
 import pytest
 
+from tdcnet.data.degradations import Shake
+from tdcnet.data.degrade import degraded
+from tdcnet.data.sequence import Sequence
+from tdcnet.report.stress import sheet
+
 ONLY = "stage.only=[contrast,dropped,hard]"
+
+
+def test_a_target_that_shakes_out_of_the_frame_is_still_drawn():
+    """Its picture is of where it was: the page is written after all evaluations, which must not be lost."""
+
+    class Grey:
+        def __len__(self):
+            return 2
+
+        def read(self, index):
+            return np.full((48, 64), 90, np.uint8)
+
+    boxes = [np.array([[0, 0, 4, 4]], np.float32), np.zeros((0, 4), np.float32)]
+    labels = [np.zeros(1, np.int64), np.zeros(0, np.int64)]
+    plain = Sequence("a", Grey(), boxes, labels, np.arange(2), np.zeros(2, np.int64))
+    gone = next(made for seed in range(50) if not len((made := degraded(plain, [Shake(20)], seed)).boxes[0]))
+    picture = sheet([("plain", plain), ("shake 20", gone)], 0)
+    assert picture is not None and picture.shape[1] > 2 * 320
 
 
 def test_every_step_is_told_and_comes_out_again(trained, run, tmp_path):
