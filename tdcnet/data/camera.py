@@ -25,11 +25,13 @@ class Pose(NamedTuple):
         key: position of the keyframe; its own for the first frame of a recording.
         to_key: float64 [3, 3], from the frame to the keyframe, pixel-centre coordinates in px.
         turns: whether the frame is the keyframe of those after it.
+        matched: whether it could be registered onto one before it; the first has none.
     """
 
     key: int
     to_key: Matrix
     turns: bool
+    matched: bool = True
 
 
 class Camera(Generic[Image]):
@@ -72,16 +74,18 @@ class Camera(Generic[Image]):
         else:
             key, reference = self._key
             found, cause = self.register(image, reference)
-            if cause is None:
+            matched = cause is None
+            if matched:
                 matrix = np.asarray(found, np.float64)
             else:  # the keyframe shows too little of what this one does, or both show too little
                 before = self.poses[self._last[0]]
                 matrix = np.eye(3)
                 if not before.turns:
-                    step, _ = self.register(image, self._last[1])
+                    step, cause = self.register(image, self._last[1])
+                    matched = cause is None
                     matrix = _normal(before.to_key @ np.asarray(step, np.float64))
             far = _moved(matrix, self.shape(image)) > FARTHEST * min(self.shape(image))
-            pose = Pose(key, matrix, position - key >= self.key_every or far)
+            pose = Pose(key, matrix, position - key >= self.key_every or far, matched)
         self.poses[position] = pose
         self._last = position, image
         if pose.turns:
@@ -108,7 +112,7 @@ class Camera(Generic[Image]):
         if frame == newest or not {frame, newest} <= self.poses.keys():
             return np.eye(3)
         home = self.poses[frame]
-        key, matrix, _ = self.poses[newest]
+        key, matrix = self.poses[newest][:2]
         while key > home.key:
             pose = self.poses[key]
             if pose.key == key:  # the first frame after a cut

@@ -328,3 +328,20 @@ def _pgm(data: bytes, header: ImageHeader) -> NDArray[Any]:
     if int(values.max()) > highest:
         raise ValueError(f"is damaged (a PGM with values above {highest})")
     return values.reshape(height, width).astype(np.uint8 if highest < 256 else np.uint16)
+
+
+def grey_of(given: Any, number: int) -> NDArray[Any]:
+    """An array as a grey frame.
+
+    Raises:
+        DataError: if it is no image.
+    """
+    array = np.asarray(given)
+    colour = array.ndim == 3 and array.shape[2] == 3
+    if not (array.ndim == 2 or colour) or not array.size or array.dtype.kind not in "buif":
+        raise DataError(
+            f"frame {number} is an array {np.shape(given)} of {array.dtype}; expected [height, width] or "
+            "[height, width, 3]"
+        )
+    counts = to_counts(array, f"frame {number}")
+    return cv2.cvtColor(np.ascontiguousarray(counts), cv2.COLOR_RGB2GRAY) if colour else counts

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Listed
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,19 +44,26 @@ def data_range(sequences: Listed[Sequence]) -> tuple[float, float] | None:
     """
     counts = np.cumsum([len(sequence.indices) for sequence in sequences])
     total = int(counts[-1]) if len(counts) else 0
-    values: list[NDArray[np.uint16]] = []
+    seen: list[NDArray[Any]] = []
     # Where there are several recordings each has a say, at least up to as many as are looked at.
     for place in np.unique(np.linspace(0, total - 1, min(FRAMES, total)).round().astype(int)).tolist():
         which = int(np.searchsorted(counts, place, side="right"))
         sequence = sequences[which]
         position = int(sequence.indices[place - (int(counts[which - 1]) if which else 0)])
-        try:
-            frame = sequence.frames.read(position)
-        except DataError:
-            continue
-        if frame.dtype == np.uint16:
-            flat = frame.ravel()
-            values.append(np.asarray(flat[:: max(1, len(flat) // _PIXELS)], np.uint16))
+        with suppress(DataError):
+            seen.append(some_pixels(sequence.frames.read(position)))
+    return range_of(seen)
+
+
+def some_pixels(frame: NDArray[Any]) -> NDArray[Any]:
+    """Pixels of a frame, spread over it, as many as are looked at."""
+    flat = frame.ravel()
+    return flat[:: max(1, len(flat) // _PIXELS)].copy()
+
+
+def range_of(frames: Listed[NDArray[Any]]) -> tuple[float, float] | None:
+    """The range of some frames' pixels; None if none of them has 16 bits."""
+    values = [frame.ravel() for frame in frames if frame.dtype == np.uint16]
     if not values:
         return None
     low, high = np.percentile(np.concatenate(values), TAILS)

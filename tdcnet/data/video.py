@@ -38,7 +38,7 @@ VIDEO_SUFFIXES = (
 """Usual endings of videos; files of others are tried all the same."""
 
 # Not playlists, scripts and series of images, which name other files and addresses.
-_CONTAINERS = (
+CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,ogg,flv,mxf,nut,ivf,gif,apng,yuv4mpegpipe,"
     "h264,hevc,vvc,av1,obu,m4v,mjpeg,vc1,dv,rm,wtv,swf,gxf,lvf,dirac,h261,h263"
 )
@@ -92,6 +92,43 @@ class VideoFrames(OneFile):
         raise DataError(f"{self.path}, frame {index}: is damaged and could not be decoded. Copy the file again")
 
 
+def decode(path: Path) -> Iterator[tuple[NDArray[Any] | None, float]]:
+    """The frames of a video as they are decoded, without a cache: grey [H, W] and seconds as the file tells them.
+
+    Raises:
+        DataError: if the file is missing, no video or too large, or, at the end, if not one frame could be decoded.
+    """
+    with _opened(path) as (container, stream):
+        reader = _Reader(path, container, stream, Notes())
+        for image in reader:
+            yield image, reader.times[-1]
+        if not reader.decoded:
+            raise DataError(f"{path}: not one frame could be decoded. Copy it again")
+
+
+def declared_rate(path: Path) -> float | None:
+    """Frames a second that a video's header promises; None if it tells none.
+
+    Raises:
+        DataError: if the file is missing, no video or too large.
+    """
+    with _opened(path) as (_, stream):
+        told = stream.average_rate or stream.guessed_rate
+        return float(told) if told else None
+
+
+def grey_and_shown(frame: VideoFrame, where: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A frame as grey [H, W], uint8 or uint16, and as people are shown it: RGB [H, W, 3] where it is colour.
+
+    Raises:
+        DataError: if it is too large, or its pixels are of a kind that is not read.
+    """
+    grey = _grey(frame, Path(where))
+    if grey.dtype != np.uint8 or frame.format.name.startswith("gray"):
+        return grey, grey
+    return grey, np.ascontiguousarray(UPRIGHT[_orientation(frame)](_converted(frame, "rgb24")))
+
+
 def open_videos(paths: Iterable[Path], cache_dir: Path | None = None) -> list[VideoFrames]:
     """Those of ``paths`` that can be opened, to have them decoded together; opening one alone tells what is wrong."""
     found = []
@@ -111,7 +148,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise DataError(f"{path}: {what}. Check the path")
     try:
         # "file:", or a name with a colon would be taken for an address.
-        options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(bound(MOST_PIXELS))}
+        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(bound(MOST_PIXELS))}
         container = av.open(f"file:{path}", options=options, metadata_errors="replace")
     except (FFmpegError, ValueError, OSError) as error:
         raise DataError(

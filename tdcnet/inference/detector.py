@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,15 @@ from tdcnet.deploy.fold import reparameterize
 from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import read_weights
 from tdcnet.inference.layouts import Tiling
-from tdcnet.inference.predictions import Options, Prediction, Predictions
+from tdcnet.inference.predictions import Prediction, Predictions
 from tdcnet.inference.recordings import recordings_of
 from tdcnet.inference.tiles import Detections
+from tdcnet.inference.viewer import Options
 from tdcnet.models.postprocess import postprocess
 from tdcnet.weights import find, read_card
+
+if TYPE_CHECKING:
+    from tdcnet.streaming.stream import Stream
 
 USUAL_THRESHOLD = 0.3
 """Least score of a detection where a file tells none."""
@@ -138,16 +142,57 @@ class Detector:
         """
         least = self.threshold if threshold is None else threshold
         options = Options(least, tile, scale, stride, align, intensity_range, on_bad_frame)
-        known = scale if scale is not None else self.record.scale or 1.0
 
         def step(rate: float | None) -> int:
-            return self._stride(rate) if stride is None else stride
+            return self.stride_at(rate) if stride is None else stride
 
         cache = None if cache_dir is None else Path(cache_dir)
         recordings = recordings_of(source, self.num_frames, step, on_bad_frame, cache)
-        return Predictions(Prediction(self, each, options, step(each.rate), known) for each in recordings)
+        return Predictions(Prediction(self, each, options) for each in recordings)
 
-    def _stride(self, rate: float | None) -> int:
+    def stream(
+        self,
+        source: Any,
+        threshold: float | None = None,
+        *,
+        tile: Tiling = "auto",
+        scale: float | None = None,
+        stride: int | None = None,
+        align: bool | Model = True,
+        intensity_range: Range | None = None,
+        threads: bool = True,
+        **opened: Any,
+    ) -> Stream:
+        """What is found on the frames of a camera, a stream or a file while they come.
+
+        A clip is made by time, so frames that were dropped do not change what the network sees; after a pause longer
+        than a clip, a cut or another size of frames it begins anew, which is logged. The first frame has detections,
+        of a clip of nothing but itself.
+
+        Args:
+            source: a camera's number, an address, a file, ``-`` or arrays, as
+                :func:`~tdcnet.streaming.sources.open_source` takes it; or what that gave.
+            threshold, tile, scale, stride, align, intensity_range: as :meth:`predict` takes them.
+            threads: whether reading, registration and network overlap; without, each frame is done with before the
+                next one is asked for.
+            **opened: of :func:`~tdcnet.streaming.sources.open_source`: ``policy``, ``realtime``, ``rate``, ``raw``.
+
+        Returns:
+            an iterator of :class:`~tdcnet.streaming.stream.Seen`, and a context that ends it.
+
+        Raises:
+            DataError: if the source cannot be opened.
+            ValueError: if an option is out of range.
+        """
+        from tdcnet.streaming.sources import open_source  # which nothing else needs
+        from tdcnet.streaming.stream import Stream
+
+        least = self.threshold if threshold is None else threshold
+        options = Options(least, tile, scale, stride, align, intensity_range)
+        given = source if hasattr(source, "frames") and hasattr(source, "state") else open_source(source, **opened)
+        return Stream(self, given, options, threads)
+
+    def stride_at(self, rate: float | None) -> int:
         """Frames of so many a second that take as long as the training's from one to the next."""
         if rate is None or self.record.rate is None:
             return self.stride

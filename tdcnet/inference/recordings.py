@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from tdcnet.data import intensity
 from tdcnet.data.errors import MOST_TOLD, DataError, Policy
-from tdcnet.data.folders import sources, unlabelled
-from tdcnet.data.images import to_counts
+from tdcnet.data.folders import sources
+from tdcnet.data.images import grey_of
 from tdcnet.data.notices import tell_times
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.transforms import Image
@@ -122,38 +121,10 @@ def _frames_of(sequence: Sequence, missing: list[str], on_bad_frame: Policy) -> 
 
 
 def _grey_of(images: Iterable[Any], given: dict[int, Any]) -> Iterator[Image]:
-    """Arrays as grey frames; each as it came is kept in ``given`` until it is taken out.
-
-    Raises:
-        DataError: if one is no image.
-    """
+    """Arrays as grey frames; each as it came is kept in ``given`` until it is taken out."""
     for number, image in enumerate(images):
-        array = np.asarray(image)
-        colour = array.ndim == 3 and array.shape[2] == 3
-        if not (array.ndim == 2 or colour) or not array.size or array.dtype.kind not in "buif":
-            raise DataError(
-                f"frame {number} is an array {np.shape(image)} of {array.dtype}; expected [height, width] or "
-                "[height, width, 3]"
-            )
         given[number] = image
-        counts = to_counts(array, f"frame {number}")
-        yield cv2.cvtColor(np.ascontiguousarray(counts), cv2.COLOR_RGB2GRAY) if colour else counts
-
-
-@dataclass(frozen=True)
-class _Head:
-    """The first frames of what has no end."""
-
-    images: list[Image]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def read(self, index: int) -> Image:
-        return self.images[index]
-
-    def where(self, index: int) -> str:
-        return f"frame {index}"
+        yield grey_of(image, number)
 
 
 def with_range(recording: Recording, given: Range | None) -> tuple[Iterator[Image | None], Range | None]:
@@ -169,11 +140,12 @@ def with_range(recording: Recording, given: Range | None) -> tuple[Iterator[Imag
     if first.dtype == np.uint8:
         return itertools.chain(head, recording.images), None
     if given is None:
-        sequence = recording.sequence
-        if sequence is None:
+        if recording.sequence is None:
             head += itertools.islice(recording.images, intensity.FRAMES - 1)
-            sequence = unlabelled("frames", _Head([each for each in head if each is not None]))
-        given = intensity.data_range([sequence]) or (0.0, 65535.0)
+            found = intensity.range_of([intensity.some_pixels(each) for each in head if each is not None])
+        else:
+            found = intensity.data_range([recording.sequence])
+        given = found or (0.0, 65535.0)
         log.info(
             "%s: frames have 16 bits; %.0f to %.0f, nearly all values, become 0 to 1 (intensity_range sets others)",
             recording.name,

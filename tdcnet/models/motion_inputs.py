@@ -20,12 +20,14 @@ from tdcnet.plain_data import is_whole
 
 WINDOW = 7
 """Side, in pixels of 2 px, of the square in which the spread of what moves is told."""
-LEAST_SPREAD = 1 / 255
-"""A grey level."""
+LEAST_SPREAD = 0.5 / 255
+"""Half a grey level: what a grey level of noise is in the mean of four pixels."""
 MOST = 3.0
 """Times the spread that a pixel of one frame adds to a track at most."""
 LONGEST, FASTEST = 64, 8.0
 """Frames and px per frame of tracks, at most: frames are padded by as far as these reach."""
+MISSED = 2.2
+"""Px of 2 px by which the nearest of the velocities may miss a target at its oldest frame: a blob's own size."""
 TRACK_SCALE = 0.1
 """Brings tracks to about the size of grey values."""
 
@@ -149,22 +151,23 @@ class Memory(nn.Module):
         for count in self.means:
             seen.append(aligned[:, :, -count:].mean(2) - background)
         if self.tracks:
-            seen += self._tracks(torch.stack([newest, *older[: self.tracks - 1]], dim=2) - background[:, :, None])
+            recent = aligned[:, :, -self.tracks :].flip(2)
+            seen += self._tracks(_halved(recent.flatten(0, 1)) - _halved(background.flatten(0, 1)[:, None]), seen[0])
         return torch.cat(seen, dim=1)
 
-    def _tracks(self, moving: Tensor) -> list[Tensor]:
-        """Two images [B, C, H, W] of what moves [B, C, K, H, W], newest first."""
-        batch, channels, _, height, width = moving.shape
-        moving = moving.flatten(0, 1)
+    def _tracks(self, moving: Tensor, newest: Tensor) -> list[Tensor]:
+        """Two images like the newest, of what moves [B * C, K, H / 2, W / 2] at half the size, newest first."""
+        height, width = newest.shape[-2:]
         # Noise is not the same everywhere, and where clutter is not quite registered a single frame would outweigh all.
-        energy = _halved(moving.square().mean(1, keepdim=True))
+        energy = moving.square().mean(1, keepdim=True)
         for window in ((WINDOW, 1), (1, WINDOW)):
             around = window[0] // 2, window[1] // 2
             energy = functional.avg_pool2d(energy, window, 1, around, count_include_pad=False)
-        weight = _doubled(energy.sqrt().clamp_min(LEAST_SPREAD).reciprocal(), height, width)
-        told = _halved((moving * weight).clamp(-MOST, MOST))
-        found = _doubled(strongest_tracks(told, self.fastest / 2) * TRACK_SCALE, height, width)
-        return list(found.view(batch, channels, 2, height, width).unbind(2))
+        told = (moving / energy.sqrt().clamp_min(LEAST_SPREAD)).clamp_(-MOST, MOST)
+        fastest = self.fastest / 2
+        velocities = max(1, round(fastest * self.tracks / (2 * MISSED)))
+        found = _doubled(strongest_tracks(told, fastest, velocities) * TRACK_SCALE, height, width)
+        return list(found.view(*newest.shape[:2], 2, height, width).unbind(2))
 
 
 def _halved(image: Tensor) -> Tensor:

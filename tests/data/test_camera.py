@@ -9,8 +9,7 @@ from tdcnet.data.alignment import Aligner
 from tdcnet.data.camera import Camera
 from tdcnet.data.homographies import HomographyStore, align_sequences
 from tdcnet.data.synthetic import SyntheticConfig, generate_clip
-from tdcnet.inference.clips import clips_of, evenly
-from tdcnet.inference.registration import ByKeyframes
+from tdcnet.inference.clips import ClipStream, evenly
 from tests.data.test_homographies import STEP, sequence
 
 
@@ -134,16 +133,9 @@ def test_stored_homographies_are_those_of_a_stream(tmp_path, processes):
     store = HomographyStore(tmp_path, 4, 3, aligner.tag)
     summary = align_sequences([made], store, aligner, processes=processes, progress=False)
     assert summary.pairs == 20 - 1 - 1 and summary.skipped == 1 and len(summary.problems) == 1, "from the cut on"
-    stream = ByKeyframes(aligner)
-
-    def images():
-        for position in range(24):
-            yield None if position == 9 else made.frames.read(position)
-
-    def reach(newest):
-        return made.clip_indices(newest, 4, 3), True
-
-    found = {clip.newest: stream.of(clip) for clip in clips_of(stream.watch(images(), reach), reach)}
+    stream = ClipStream(lambda newest: (made.clip_indices(newest, 4, 3), True), aligner)
+    clips = [stream.add(None if position == 9 else made.frames.read(position)) for position in range(24)]
+    found = {clip.newest: clip.homographies for clip in clips if clip is not None}
     for newest in (6, 8, 23):
         np.testing.assert_array_equal(store.get(made, newest), found[newest])
     way = store.get(made, 23)[0] @ np.array([10, 10, 1.0])
@@ -159,20 +151,15 @@ def test_a_long_pause_is_a_cut_in_both(tmp_path):
     aligner = Aligner("translation", "keyframes")
     store = HomographyStore(tmp_path, 3, 1, aligner.tag)
     align_sequences([made], store, aligner, processes=1, progress=False)
-    stream = ByKeyframes(aligner)
-
-    def reach(newest):
-        return made.clip_indices(newest, 3, 1), True
-
-    images = (made.frames.read(i) for i in range(16))
-    for clip in clips_of(stream.watch(images, reach), reach):
-        np.testing.assert_array_equal(store.get(made, clip.newest), stream.of(clip))
+    stream = ClipStream(lambda newest: (made.clip_indices(newest, 3, 1), True), aligner)
+    for position in range(16):
+        clip = stream.add(made.frames.read(position))
+        np.testing.assert_array_equal(store.get(made, position), clip.homographies)
     assert made.clip_indices(8, 3, 1) == [8, 8, 8] and stream._camera.poses[15].key == 8
 
 
 def test_a_stream_keeps_what_its_clips_reach_only():
-    stream = ByKeyframes(Aligner("translation"))
-    frames = [sequence(count=60).frames.read(i) for i in range(40)]
-    for clip in clips_of(stream.watch(iter(frames), evenly(3, 2)), evenly(3, 2)):
-        stream.of(clip)
+    stream = ClipStream(evenly(3, 2), Aligner("translation"))
+    for frame in [sequence(count=60).frames.read(i) for i in range(40)]:
+        stream.add(frame)
         assert len(stream._camera.poses) <= 4 + 3

@@ -9,7 +9,7 @@ import pytest
 
 from tdcnet.data.errors import DataError
 from tdcnet.data.folders import unlabelled
-from tdcnet.inference.clips import clips_of, evenly, of_sequence
+from tdcnet.inference.clips import ClipStream, evenly, of_sequence
 
 
 class Frames:
@@ -27,6 +27,10 @@ class Frames:
 
     def where(self, index):
         return str(index)
+
+
+def clips_of(images, reach):
+    return filter(None, map(ClipStream(reach, None).add, images))
 
 
 def numbers(clip):

@@ -20,6 +20,7 @@ from tdcnet.data.clips import ClipDataset, as_float, collate
 from tdcnet.data.errors import DataError
 from tdcnet.data.folders import sources
 from tdcnet.data.frames import ImageFiles
+from tdcnet.data.homographies import HomographyStore, align_sequences
 from tdcnet.data.transforms import undo_letterbox
 from tdcnet.deploy.record import Record
 from tdcnet.deploy.weights import export
@@ -104,7 +105,12 @@ def same(found, wanted):
 @torch.inference_mode()
 def evaluated(network, folder, size, align=True, threshold=0.3):
     (sequence,) = sources(folder)
-    dataset = ClipDataset([sequence], size, 3, 2, aligner=Aligner() if align else None)
+    store = None
+    if align:
+        aligner = Aligner(by="keyframes")
+        store = HomographyStore(folder.parent / "homographies", 3, 2, aligner.tag)
+        align_sequences([sequence], store, aligner, processes=1, progress=False)
+    dataset = ClipDataset([sequence], size, 3, 2, homographies=store)
     batch = collate([dataset[i] for i in range(len(dataset))])
     aligned, frames = (as_float(batch[key])[:, None] for key in ("aligned", "frames"))
     found = postprocess(network(aligned, frames), threshold)
@@ -216,7 +222,7 @@ def test_frames_are_shown_at_the_scale_of_the_training(network):
 
 def test_clips_reach_back_as_long_as_in_the_training(network, folder, monkeypatch):
     detector = Detector(network, replace(RECORD, rate=30.0))
-    assert [detector._stride(rate) for rate in (None, 30, 15, 60, 1)] == [2, 2, 1, 4, 1]
+    assert [detector.stride_at(rate) for rate in (None, 30, 15, 60, 1)] == [2, 2, 1, 4, 1]
     assert Detector(network, RECORD)._stride(15) == 2
     assert [found.whole for _, found in detector.predict(folder)].index(True) == 4, "images tell no rate"
     monkeypatch.setattr(ImageFiles, "rate", 15.0, raising=False)

@@ -1,0 +1,1 @@
+"""Cameras and files as frames with time, and what a detector makes of them while they come."""

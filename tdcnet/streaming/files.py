@@ -1,0 +1,204 @@
+"""Files, standard input and a program's arrays as streams."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tdcnet.data.errors import DataError
+from tdcnet.data.folders import sources
+from tdcnet.data.frames import VIDEO_SUFFIXES
+from tdcnet.data.images import check_pixels, grey_of
+from tdcnet.data.video import declared_rate, decode
+from tdcnet.streaming.frames import LiveFrame, State
+
+RAW = re.compile(r"([0-9]{1,5})x([0-9]{1,5})(?::(uint8|uint16|uint16be|rgb24))?$")
+"""How raw frames are told: width x height : type."""
+_TYPES = {"uint8": ("u1", 1), "uint16": ("<u2", 1), "uint16be": (">u2", 1), "rgb24": ("u1", 3)}
+
+
+class _Listed:
+    """What files, pipes and arrays have in common: every frame is taken, and none twice."""
+
+    live = False
+    dropped = 0
+
+    def __init__(self, name: str, rate: float | None) -> None:
+        self.name, self._rate = name, rate
+        self._state: State = "waiting"
+        self._stop = threading.Event()
+
+    @property
+    def state(self) -> State:
+        """How it is."""
+        return self._state
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second; None if nothing tells."""
+        return self._rate
+
+    def close(self) -> None:
+        """Ends it."""
+        self._stop.set()
+
+    def frames(self) -> Iterator[LiveFrame]:
+        """All frames."""
+        self._state = "running"
+        try:
+            for frame in self._all():
+                if self._stop.is_set():
+                    return
+                yield frame
+        finally:
+            self._state = "ended"
+
+    def _all(self) -> Iterator[LiveFrame]:
+        raise NotImplementedError
+
+
+class FileStream(_Listed):
+    """A video, a stack, or a folder of images, decoded while it is looked at.
+
+    Args:
+        path: the file or folder; recordings of a folder come one after the other.
+        realtime: whether frames come at the rate of the file, not as fast as they are taken.
+        rate: frames a second where the file tells none; 30 for pictures in real time.
+
+    Raises:
+        DataError: if there is no such file, or it holds no frames.
+    """
+
+    def __init__(self, path: str | Path, realtime: bool = False, rate: float | None = None) -> None:
+        self._path = Path(path).expanduser()
+        if not self._path.exists():
+            raise DataError(f"{self._path}: there is no such file or folder")
+        self._is_video = self._path.is_file() and self._path.suffix.lower() in VIDEO_SUFFIXES
+        told = declared_rate(self._path) if self._is_video else None
+        super().__init__(self._path.name or str(self._path), rate or told or (30.0 if realtime else None))
+        self._realtime, self._given_rate = realtime, rate
+
+    def _all(self) -> Iterator[LiveFrame]:
+        start: float | None = None
+        for index, (image, seconds, recording, begins) in enumerate(self._images()):
+            if image is None:
+                continue
+            if self._realtime and seconds is not None:
+                start = time.monotonic() - seconds if start is None else start
+                if self._stop.wait(max(0.0, start + seconds - time.monotonic())):
+                    return
+            yield LiveFrame(image, image, index, seconds, time.monotonic(), recording, begins)
+
+    def _images(self) -> Iterator[tuple[NDArray[Any] | None, float | None, str, bool]]:
+        if self._is_video:
+            name, first, last = self._path.stem, None, -1.0
+            for index, (image, told) in enumerate(decode(self._path)):
+                if self._given_rate is not None or not np.isfinite(told):
+                    seconds = index / self._rate if self._rate else float(index)
+                else:
+                    first = told if first is None else first
+                    seconds = told - first
+                if seconds <= last:  # streams put one behind the other begin their time anew
+                    first = None if first is None else first + seconds - last - 1 / (self._rate or 30.0)
+                    seconds = last + 1 / (self._rate or 30.0)
+                last = seconds
+                yield image, seconds, name, index == 0
+            return
+        for sequence in sources(self._path):
+            told_times = getattr(sequence.frames, "times", None)
+            for index in range(len(sequence.frames)):
+                begins = int(sequence.segment_start[index]) == index
+                if told_times is not None and self._given_rate is None:
+                    seconds_ = float(told_times[index])
+                else:
+                    seconds_ = index / self._rate if self._rate else None  # type: ignore[assignment]
+                yield np.asarray(sequence.frames.read(index)), seconds_, sequence.name, begins
+
+
+class RawStream(_Listed):
+    """Frames that come one behind the other as they lie in memory, such as from ``ffmpeg -f rawvideo -``.
+
+    Args:
+        pipe: where they come from.
+        form: ``WIDTHxHEIGHT:TYPE``, TYPE uint8 (if none is given), uint16, uint16be or rgb24.
+        rate: frames a second; None for times of arrival.
+
+    Raises:
+        DataError: if the form is none.
+    """
+
+    def __init__(self, pipe: BinaryIO, form: str, rate: float | None = None) -> None:
+        super().__init__("stdin", rate)
+        match = RAW.match(form)
+        if match is None:
+            raise DataError(
+                f"raw={form[:40]}: expected WIDTHxHEIGHT:TYPE, such as 640x512:uint16; types are {', '.join(_TYPES)}"
+            )
+        self._width, self._height = int(match[1]), int(match[2])
+        check_pixels("raw frames", self._width, self._height)
+        self._form = match[3] or "uint8"
+        self._pipe = pipe
+
+    def _all(self) -> Iterator[LiveFrame]:
+        kind, channels = _TYPES[self._form]
+        dtype = np.dtype(kind)
+        size = self._width * self._height * channels * dtype.itemsize
+        index, start = 0, None
+        while True:
+            block = _exactly(self._pipe, size)
+            arrival = time.monotonic()
+            if len(block) < size:
+                if block:
+                    raise DataError(
+                        f"stdin: {len(block)} bytes were left after {index} frames of {size} bytes "
+                        f"({self._width}x{self._height} {self._form}); check size and type (raw=WIDTHxHEIGHT:TYPE)"
+                    )
+                return
+            start = arrival if start is None else start
+            image = np.frombuffer(block, dtype).astype(dtype.newbyteorder("="), copy=False)
+            seconds = index / self._rate if self._rate else arrival - start
+            if channels == 3:
+                given = image.reshape(self._height, self._width, 3)
+                yield LiveFrame(cv2.cvtColor(given, cv2.COLOR_RGB2GRAY), given, index, seconds, arrival, self.name)
+            else:
+                grey = image.reshape(self._height, self._width)
+                yield LiveFrame(grey, grey, index, seconds, arrival, self.name)
+            index += 1
+
+
+def _exactly(pipe: BinaryIO, size: int) -> bytes:
+    """So many bytes, or fewer at the end."""
+    parts: list[bytes] = []
+    while size > 0:
+        part = pipe.read(size)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class ArrayStream(_Listed):
+    """A program's own arrays.
+
+    Args:
+        arrays: [H, W] or [H, W, 3] (RGB), 8 or 16 bits.
+        rate: frames a second; None where clips are counted in frames.
+    """
+
+    def __init__(self, arrays: Iterable[Any], rate: float | None = None) -> None:
+        super().__init__("frames", rate)
+        self._arrays = arrays
+
+    def _all(self) -> Iterator[LiveFrame]:
+        for index, given in enumerate(self._arrays):
+            seconds = index / self._rate if self._rate else None
+            yield LiveFrame(grey_of(given, index), given, index, seconds, time.monotonic(), self.name)
