@@ -17,6 +17,8 @@ STAGES = {
     "deploy": "export a checkpoint for PyTorch, ONNX Runtime or OpenVINO",
     "search": "try values of options, a training each, and tell the best",
     "predict": "find targets in videos, folders of images or stacks",
+    "track": "follow targets through videos, or tell how well on a labelled data set",
+    "live": "watch a camera or a stream: tracks, alarms, a page in the browser",
 }
 """Verbs that are stages of the app and take its options."""
 OWN: dict[str, list[str]] = {"train": [], "demo": ["+experiment=demo"]}
@@ -70,8 +72,48 @@ Each trial is a training with the other options; needs `pip install optuna`.
       'module.lr=tag(log, interval(5e-4, 5e-3))' dataset.batch_size=4,8,16
 
 """
-HELPS = {"predict": PREDICT, "search": SEARCH}
+TRACK = """\
+  tdcnet track SOURCE .. [ckpt_path=MODEL] [OPTION=VALUE ..]
+  tdcnet track dataset=NAME dataset.root=PATH ..    figures on the validation clips
+
+  ckpt_path=MODEL        as of predict
+  tracker.confirm=12     evidence that makes a track a target's: higher for fewer false ones
+  tracker.coast=1        seconds that it lives on unseen
+  rate=30                frames a second of what does not tell
+  video=false            no annotated video
+  dataset.align=none     the camera stands still
+
+"""
+LIVE = """\
+  tdcnet live SOURCE [ckpt_path=MODEL] [--OPTION VALUE | OPTION=VALUE ..]
+
+A SOURCE is a camera (0, /dev/video0), an address (rtsp://, http://), a video, a folder, or - for raw frames.
+
+  --page 8080            shows it at http://127.0.0.1:8080; --host 0.0.0.0 to other machines, with a token
+  --realtime             files at their own rate
+  --raw 640x512:uint16   of the frames on standard input
+  --json FILE            a line a frame with tracks; - for standard output
+  --csv FILE, --mot FILE the same as CSV and MOTChallenge text
+  --record FOLDER        annotated video in segments; --around_alarms only these, and the seconds before
+  --snapshots FOLDER     a picture of each alarm
+  --post ADDRESS         alarms by HTTP POST
+  --policy every         drops no frame, whatever the delay
+  --threads N            of the network
+  'stage.rules=[{inside: [[0,0],[320,0],[320,128],[0,128]], seconds: 1, score: 0.5}]'   what is an alarm
+  dataset.align=none     the camera stands still
+
+"""
+HELPS = {"predict": PREDICT, "search": SEARCH, "track": TRACK, "live": LIVE}
 """What `--help` tells of a verb beside all others."""
+SHORT_TRACK = ("tile", "scale", "rate", "video")
+SHORT_LIVE = (
+    *("policy", "realtime", "rate", "raw", "wait", "page", "host", "token", "json", "csv", "mot", "record"),
+    *("around_alarms", "snapshots", "post", "threads", "quiet", "tile", "scale", "upload"),
+)
+SWITCHES = ("realtime", "wait", "around_alarms", "quiet", "upload")
+"""Options of `live` that need no value."""
+TEXTS = ("raw", "host", "token", "json", "csv", "mot", "record", "snapshots", "post")
+SHORTS = {"predict": SHORT, "track": SHORT_TRACK, "live": SHORT_LIVE}
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i")
 """Hydra's own options that another argument belongs to."""
 
@@ -90,7 +132,7 @@ examples:
   tdcnet predict clip.mp4 ckpt_path=BEST.ckpt
   tdcnet check --format coco --root PATH OUT
 
-The verbs up to predict take OPTION=VALUE; `tdcnet train --cfg job` shows all with their values. The others take
+The verbs up to live take OPTION=VALUE; `tdcnet train --cfg job` shows all with their values. The others take
 --option VALUE; `tdcnet check --help` tells which. `eval "$(tdcnet completion bash)"`, or zsh, and
 `tdcnet completion fish | source` let the shell complete them all.
 """
@@ -150,7 +192,12 @@ def complete(verb: str, arguments: Sequence[str]) -> str:
 
 def as_options(verb: str, arguments: Sequence[str]) -> list[str]:
     """What the app is told for a verb that is a stage."""
-    given = {"predict": with_sources, "search": with_space}.get(verb, list)(arguments)
+    if verb == "live":
+        arguments = without_dashes(arguments)
+    if verb in SHORTS:
+        given = with_sources(arguments, verb)
+    else:
+        given = with_space(arguments) if verb == "search" else list(arguments)
     flags, options = split_flags(given)
     return [*flags, *OWN.get(verb, [f"stage={verb}"]), *options]  # Hydra takes options in one go only
 
@@ -164,7 +211,28 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, options
 
 
-def with_sources(arguments: Sequence[str]) -> list[str]:
+def without_dashes(arguments: Sequence[str]) -> list[str]:
+    """``--page 8080`` and ``--page=8080`` as ``page=8080``, ``--realtime`` as ``realtime=true``; others as they are."""
+    found: list[str] = []
+    left = list(arguments)
+    while left:
+        each = left.pop(0)
+        key, sign, value = each.removeprefix("--").partition("=")
+        key = key.replace("-", "_")
+        if not each.startswith("--") or key not in SHORT_LIVE:
+            found.append(each)
+        elif sign:
+            found.append(f"{key}={value}")
+        elif key in SWITCHES:
+            found.append(f"{key}=true")
+        elif not left:
+            sys.exit(f"error: --{key} needs a value; `tdcnet live --help` tells which")
+        else:
+            found.append(f"{key}={left.pop(0)}")
+    return found
+
+
+def with_sources(arguments: Sequence[str], verb: str = "predict") -> list[str]:
     """Options of the app, of arguments some of which are paths: ``clip.mp4 stage.tile=false``."""
     from tdcnet.stages.overrides import in_quotes
 
@@ -172,10 +240,17 @@ def with_sources(arguments: Sequence[str]) -> list[str]:
     paths: list[str] = []
     options: list[str] = []
     for each, last in zip(arguments, before, strict=False):
+        key, _, value = each.partition("=")
         if is_source(each) and last not in WITH_VALUE:
             paths.append(os.path.expanduser(each) if each.startswith("~/") else each)
+        elif key.startswith("tracker.") and verb != "predict":
+            options.append(f"stage.{each}")
+        elif key not in SHORTS[verb]:
+            options.append(each)
+        elif value[:1] in ("", "'", '"', "[", "{") or verb != "live":
+            options.append(f"stage.{each}")
         else:
-            options.append(f"stage.{each}" if each.partition("=")[0] in SHORT else each)
+            options.append(f"stage.{key}={in_quotes(value) if key in TEXTS else value}")
     return [*options, f"source=[{','.join(map(in_quotes, paths))}]"] if paths else options
 
 
@@ -203,6 +278,8 @@ def with_space(arguments: Sequence[str]) -> list[str]:
 def is_source(argument: str) -> bool:
     """Whether an argument is a path, and no option."""
     home = argument.startswith("~/")
+    if argument == "-" or "://" in argument.partition("=")[0]:  # standard input; an address
+        return True
     return home or (not argument.startswith(("-", "+", "~")) and ("=" not in argument or os.path.exists(argument)))
 
 

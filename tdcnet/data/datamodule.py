@@ -289,6 +289,10 @@ class ClipDataModule(pl.LightningDataModule):
             log.info("%s, %s: made harder by %s", self.root, split, ", ".join(map(repr, ways)))
         return self._degraded
 
+    def val_recordings(self) -> list[Sequence]:
+        """The recordings of the validation split, whole, as they are seen: harder, where that is asked for."""
+        return self._shown(self.val_split)
+
     @property
     def grey_level(self) -> float:
         """Stored values that make a grey level of what is evaluated."""

@@ -29,6 +29,8 @@ from tdcnet.weights import find, read_card
 
 if TYPE_CHECKING:
     from tdcnet.streaming.stream import Stream
+    from tdcnet.tracking.stream import TrackStream
+    from tdcnet.tracking.tracker import TrackerOptions
 
 USUAL_THRESHOLD = 0.3
 """Least score of a detection where a file tells none."""
@@ -191,6 +193,29 @@ class Detector:
         options = Options(least, tile, scale, stride, align, intensity_range)
         given = source if hasattr(source, "frames") and hasattr(source, "state") else open_source(source, **opened)
         return Stream(self, given, options, threads)
+
+    def track(self, source: Any, tracker: TrackerOptions | None = None, **options: Any) -> TrackStream:
+        """Tracks of the targets of a camera, a stream or a file while its frames come.
+
+        Args:
+            source: as :meth:`stream` takes it.
+            tracker: how tracks are made; None for what is usual.
+            **options: of :meth:`stream`, but for ``threshold``: tracks are made of weak detections, too.
+
+        Returns:
+            an iterator of :class:`~tdcnet.tracking.stream.Tracked`, and a context that ends it.
+
+        Raises:
+            DataError: if the source cannot be opened.
+            ValueError: if an option is out of range.
+        """
+        from tdcnet.tracking.evidence import Evidence
+        from tdcnet.tracking.stream import TrackStream
+        from tdcnet.tracking.tracker import Tracker, TrackerOptions
+
+        how = tracker or TrackerOptions()
+        made = Tracker(how, Evidence(threshold=min(max(self.threshold, 0.01), 0.99)))
+        return TrackStream(self.stream(source, how.weak, **options), made)
 
     def stride_at(self, rate: float | None) -> int:
         """Frames of so many a second that take as long as the training's from one to the next."""

@@ -46,14 +46,20 @@ class Differences(nn.Module):
     Args:
         in_channels: C of the clips.
         num_frames: T of the clips.
+        sensor: also the differences to older frames as they are. What belongs to the camera, dirt and dead pixels,
+            moves against the scene when the camera does, and is gone in these.
     """
 
-    def __init__(self, in_channels: int = 1, num_frames: int = 5) -> None:
+    def __init__(self, in_channels: int = 1, num_frames: int = 5, sensor: bool = False) -> None:
         super().__init__()
-        self.out_channels, self.frames_needed = in_channels * num_frames, num_frames
+        self.sensor, self.frames_needed = sensor, num_frames
+        self.out_channels = in_channels * (2 * num_frames - 1 if sensor else num_frames)
 
     def forward(self, aligned: Tensor, frames: Tensor) -> Tensor:
-        return newest_and_differences(aligned)
+        seen = newest_and_differences(aligned)
+        if not self.sensor:
+            return seen
+        return torch.cat((seen, (frames[:, :, -1:] - frames[:, :, :-1]).flatten(1, 2)), dim=1)
 
 
 class NewestFrame(nn.Module):

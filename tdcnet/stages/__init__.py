@@ -32,7 +32,9 @@ def _channels_2d(channels: int, frames: int, differences: bool, motion: DictConf
 
 OmegaConf.register_new_resolver("channels_2d", _channels_2d, replace=True)
 
-FROM_CHECKPOINT = ("eval", "stress", "deploy", "predict")
+WITH_DEFAULT = ("predict", "track", "live")
+"""Stages that take the usual detector where none is named."""
+FROM_CHECKPOINT = ("eval", "stress", "deploy", *WITH_DEFAULT)
 """Stages that take ``ckpt_path`` and its weights."""
 
 
@@ -45,14 +47,14 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
     """
     check_used(overrides, cfg)
     stage: Callable[..., Results] = hydra.utils.get_method(cfg.stage._target_)
-    if backend(cfg) and cfg.stage.name not in ("eval", "predict"):
-        raise ValueError(f"stage={cfg.stage.name} runs in PyTorch only; backend= is for stage=eval and stage=predict")
+    if backend(cfg) and cfg.stage.name not in ("eval", *WITH_DEFAULT):
+        raise ValueError(f"stage={cfg.stage.name} runs in PyTorch only; backend= is for eval, predict, track and live")
     check_folders(cfg)
     if cfg.stage.name not in FROM_CHECKPOINT:
         return stage(cfg, overrides)
     if cfg.init_from is not None:
         raise ValueError(f"init_from starts a training; stage={cfg.stage.name} takes its weights from ckpt_path")
-    if cfg.ckpt_path is None and cfg.stage.name == "predict" and not names_network(overrides) and not backend(cfg):
+    if cfg.ckpt_path is None and cfg.stage.name in WITH_DEFAULT and not names_network(overrides) and not backend(cfg):
         cfg.ckpt_path = DEFAULT
         say(f"no ckpt_path given: [bold]{DEFAULT}[/] is taken, which `tdcnet models {DEFAULT}` tells about")
     if cfg.ckpt_path is None:

@@ -26,6 +26,7 @@ from tdcnet.progress import progress_bar
 from tdcnet.shown import printable
 from tdcnet.stages.overrides import override_key
 from tdcnet.stages.parts import Results, build, plain, say
+from tdcnet.streaming.addresses import without_password
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,9 @@ def predict(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) 
     Raises:
         DataError: if a source cannot be read, after all others are done.
     """
-    paths = _sources(cfg.source)
+    paths = sources_of(cfg.source, "predict")
     parts = build(cfg, overrides, weights, ready=True)
-    detector, datamodule = _detector(cfg, parts), parts["datamodule"]
+    detector, datamodule = detector_of(cfg, parts), parts["datamodule"]
     files: list[Path] = []
     failed: list[str] = []
     names: list[str] = []
@@ -58,8 +59,12 @@ def predict(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) 
     return {}, {**parts, "detector": detector, "files": files}
 
 
-def _sources(given: Any) -> list[str]:
+def sources_of(given: Any, stage: str) -> list[str]:
     """Paths of the sources, patterns as what they find.
+
+    Args:
+        given: of the config.
+        stage: for messages.
 
     Raises:
         ValueError: if there is none, or it is no file.
@@ -68,15 +73,15 @@ def _sources(given: Any) -> list[str]:
     given = plain(given)
     if given in (None, [], ""):
         raise ValueError(
-            "stage=predict needs a source: tdcnet predict clip.mp4, or source=[A,B] with videos and folders"
+            f"stage={stage} needs a source: tdcnet {stage} clip.mp4, or source=[A,B] with videos and folders"
         )
     found: list[str] = []
     empty: list[str] = []
     for each in given if isinstance(given, list) else [given]:
         if not isinstance(each, str) or "://" in each or (each.isdecimal() and not Path(each).exists()):
             raise ValueError(
-                f"source={each} is a camera or a stream, which are not read; give a video file or a folder of images "
-                f"(source=./{each} where a folder is called so)"
+                f"source={without_password(each)} is a camera or a stream, which `tdcnet live` watches; give a video "
+                f"file or a folder of images (source=./{each} where a folder is called so)"
             )
         matches = sorted(glob.glob(each)) if any(mark in each for mark in "*?[") and not Path(each).exists() else [each]
         empty += [] if matches else [each]
@@ -89,7 +94,7 @@ def _sources(given: Any) -> list[str]:
     return once
 
 
-def _detector(cfg: DictConfig, parts: dict[str, Any]) -> Detector:
+def detector_of(cfg: DictConfig, parts: dict[str, Any]) -> Detector:
     """The configured network as it is used, on the configured device."""
     module = parts["module"]
     network = module.model

@@ -223,7 +223,7 @@ def test_frames_are_shown_at_the_scale_of_the_training(network):
 def test_clips_reach_back_as_long_as_in_the_training(network, folder, monkeypatch):
     detector = Detector(network, replace(RECORD, rate=30.0))
     assert [detector.stride_at(rate) for rate in (None, 30, 15, 60, 1)] == [2, 2, 1, 4, 1]
-    assert Detector(network, RECORD)._stride(15) == 2
+    assert Detector(network, RECORD).stride_at(15) == 2
     assert [found.whole for _, found in detector.predict(folder)].index(True) == 4, "images tell no rate"
     monkeypatch.setattr(ImageFiles, "rate", 15.0, raising=False)
     assert [found.whole for _, found in detector.predict(folder)].index(True) == 2

@@ -1,0 +1,183 @@
+"""stage=live."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import hydra
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from tdcnet.deploy.optional import require
+from tdcnet.deploy.weights import Weights
+from tdcnet.inference.detector import Detector
+from tdcnet.shown import printable
+from tdcnet.stages.parts import Results, build, plain
+from tdcnet.stages.prediction import detector_of
+from tdcnet.streaming.alarms import Alarm, Alarms, Rule
+from tdcnet.streaming.files import FileStream
+from tdcnet.streaming.live import Live
+from tdcnet.streaming.sinks import Sink
+from tdcnet.streaming.sinks.files import Csv, JsonLines, Mot
+from tdcnet.streaming.sinks.post import Post
+from tdcnet.streaming.sinks.video import Segments, Snapshots
+from tdcnet.streaming.sources import open_source
+from tdcnet.tracking.stream import Tracked, TrackStream
+
+log = logging.getLogger(__name__)
+
+
+def live(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> Results:
+    """Watches ``source`` until it ends, or SIGINT or SIGTERM comes.
+
+    Raises:
+        DataError: if the source cannot be opened, or the page cannot be served.
+        MissingPackage: for a page without its packages.
+    """
+    stage = cfg.stage
+    if stage.page is not None:
+        require(["starlette", "uvicorn", "prometheus_client"], "a page", "live")
+    source = open_source(
+        _one(cfg.source),
+        policy=stage.policy,
+        realtime=stage.realtime,
+        rate=stage.rate,
+        raw=stage.raw,
+        wait=stage.wait,
+        camera=hydra.utils.instantiate(stage.camera),
+    )
+    rules = [Rule(**rule) for rule in plain(stage.rules) or []]
+    if stage.threads is not None:
+        torch.set_num_threads(int(stage.threads))
+    parts = build(cfg, overrides, weights, ready=True)
+    detector = detector_of(cfg, parts)
+    with _watching(cfg, detector, source, Alarms(rules)) as watcher:
+        figures = watcher.run()
+    log.info("%s", figures.text())
+    return {}, {**parts, "detector": detector, "live": watcher, "figures": figures}
+
+
+def _one(given: Any) -> Any:
+    given = plain(given)
+    given = given[0] if isinstance(given, list) and len(given) == 1 else given
+    if given in (None, "", []):
+        raise ValueError("stage=live needs a source: tdcnet live 0, rtsp://HOST/PATH, clip.mp4 or -")
+    if isinstance(given, list):
+        raise ValueError(f"stage=live watches one source, {len(given)} are given; start it once for each")
+    return str(given)
+
+
+@contextmanager
+def _watching(cfg: DictConfig, detector: Detector, source: Any, alarms: Alarms) -> Iterator[Live]:
+    stage, options = cfg.stage, hydra.utils.instantiate(cfg.stage.tracker)
+    align = cfg.dataset.get("align_model", "homography") if cfg.dataset.get("align", "ahead") != "none" else False
+
+    def tracks(given: Any) -> TrackStream:
+        return detector.track(given, options, align=align, tile=stage.tile, scale=stage.scale)
+
+    sinks, page, board = _sinks(cfg, source.rate), None, None
+    if not stage.quiet:
+        sinks["terminal"] = _Terminal(stage.json == "-")
+    if stage.page is not None:
+        from tdcnet.streaming.page.board import Board
+
+        board = Board()
+    watcher = Live(tracks(source), alarms, sinks, board)
+    try:
+        if board is not None:
+            from tdcnet.streaming.page.app import Page
+            from tdcnet.streaming.page.trial import Trial
+
+            trial = Trial(lambda path: tracks(FileStream(path))) if stage.upload else None
+            page = Page(watcher, board, str(stage.host), int(stage.page), stage.token, trial)
+            page.start()
+            Console(stderr=True).print(Text.assemble("page at ", (page.address, "bold")), highlight=False)
+        with _signals(watcher), _told(watcher, None if stage.quiet else float(stage.every)):
+            yield watcher
+    finally:
+        watcher.stop()
+        if page is not None:
+            page.close()
+
+
+def _sinks(cfg: DictConfig, rate: float | None) -> dict[str, Sink]:
+    stage = cfg.stage
+    sinks: dict[str, Sink] = {}
+    for name, kind in (("json", JsonLines), ("csv", Csv), ("mot", Mot)):
+        if stage[name] is not None:
+            sinks[str(stage[name])] = kind(stage[name])
+    if stage.record is not None:
+        sinks[f"video in {stage.record}"] = Segments(
+            stage.record, rate or 30.0, stage.segment, stage.around_alarms, stage.before, stage.after, stage.keep
+        )
+    if stage.snapshots is not None:
+        sinks[f"pictures in {stage.snapshots}"] = Snapshots(stage.snapshots, stage.keep)
+    if stage.post is not None:
+        sinks["post"] = Post(stage.post, headers={str(k): str(v) for k, v in (plain(stage.headers) or {}).items()})
+    return sinks
+
+
+class _Terminal:
+    """A line for each alarm."""
+
+    def __init__(self, beside: bool) -> None:
+        self._console = Console(stderr=beside, soft_wrap=True)
+
+    def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
+        for alarm in alarms:
+            x1, y1, x2, y2 = (float(value) for value in alarm.track.box)
+            when = f"frame {alarm.index}" if alarm.time is None else f"{alarm.time:8.2f} s"
+            where = f"at {(x1 + x2) / 2:.0f}, {(y1 + y2) / 2:.0f}"
+            text = f"{when}  {printable(alarm.rule)}: {printable(alarm.name)} {alarm.track.id} {where}"
+            self._console.print(Text(f"{text}, score {alarm.track.score:.2f}"), highlight=False)
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def _signals(watcher: Live) -> Iterator[None]:
+    """SIGINT and SIGTERM end it as the end of its source would; a second one ends the program where it is."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def stop(signum: int, frame: Any) -> None:
+        if came:
+            sys.exit(128 + signum)
+        came.append(signum)
+        watcher.stop()
+
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def _told(watcher: Live, every: float | None) -> Iterator[None]:
+    """A line of figures now and then."""
+    done = threading.Event()
+
+    def tell() -> None:
+        while every is not None and not done.wait(every):
+            log.info("%s", watcher.figures().text())
+
+    thread = threading.Thread(target=tell, name="figures", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(1)

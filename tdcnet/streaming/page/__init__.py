@@ -1,0 +1,1 @@
+"""The page that shows a stream in a browser."""

@@ -1,0 +1,98 @@
+"""Tracks as lines of files: JSON, CSV, MOTChallenge text. What is written is there at once, also after kill -9."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from tdcnet.shown import CsvWriter
+from tdcnet.streaming import rows
+
+if TYPE_CHECKING:
+    from tdcnet.streaming.alarms import Alarm
+    from tdcnet.tracking.stream import Tracked
+
+
+class _Lines:
+    """A text file that grows line by line; lines that a full disk kept from it are left out."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file: TextIO | None = None
+        if str(path) == "-":
+            self._file = sys.stdout
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a", encoding="utf-8", newline="", buffering=1)
+
+    def write(self, text: str) -> None:
+        if text and self._file is not None:
+            self._file.write(text)
+            self._file.flush()
+
+    def close(self) -> None:
+        """Ends it."""
+        if self._file is not None and self._file is not sys.stdout:
+            self._file.close()
+        self._file = None
+
+
+class JsonLines(_Lines):
+    """A JSON object a frame that has a track, or an alarm; see :func:`tdcnet.streaming.rows.line`.
+
+    Args:
+        path: the file, which is gone on with where it is there; ``-`` for standard output.
+        every: frames without either, too.
+    """
+
+    def __init__(self, path: str | Path, every: bool = False) -> None:
+        super().__init__(path)
+        self._every = every
+
+    def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
+        """The next frame."""
+        if self._every or alarms or tracked.confirmed:
+            self.write(json.dumps(rows.line(tracked, alarms), ensure_ascii=False) + "\n")
+
+
+class Csv(_Lines):
+    """A row a track and frame, of :data:`tdcnet.streaming.rows.COLUMNS`.
+
+    Args:
+        path: the file, which is gone on with where it is there.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        new = not Path(path).is_file() or not Path(path).stat().st_size
+        super().__init__(path)
+        assert self._file is not None
+        self._rows = CsvWriter(self._file)
+        if new:
+            self._rows.writerow(rows.COLUMNS)
+
+    def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
+        """The next frame."""
+        for row in rows.csv_rows(tracked):
+            self._rows.writerow(row)
+        if self._file is not None:
+            self._file.flush()
+
+
+class Mot(_Lines):
+    """MOTChallenge text: ``frame,id,x,y,w,h,score,class,-1,-1``.
+
+    Args:
+        path: the file; an old one is replaced.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
+        super().__init__(path)
+
+    def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
+        """The next frame."""
+        told = rows.mot_rows(tracked, tracked.frame.index + 1)
+        self.write("".join(f"{row}\n" for row in told))

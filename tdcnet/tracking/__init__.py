@@ -1,0 +1,1 @@
+"""Tracks of targets that are a few pixels wide."""
