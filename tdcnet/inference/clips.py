@@ -113,7 +113,8 @@ class ByTime:
         times = np.array([time for _, time in self._times])
         wanted = times[-1] - self.step * np.arange(self.num_frames - 1, -1, -1)
         nearest = np.abs(times - wanted[:, None]).argmin(axis=1)
-        return positions[nearest].tolist(), bool(times[0] <= wanted[0] + self.step / 2)
+        frame = np.diff(times).min() if len(times) > 1 else 0.0
+        return positions[nearest].tolist(), bool(times[0] <= wanted[0] + max(frame / 2, 1e-6))
 
 
 class ClipStream:

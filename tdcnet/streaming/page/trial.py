@@ -35,6 +35,7 @@ class Trial:
         self._lock = threading.Lock()
         self._state, self._why, self._frames, self._tracks = "none", "", 0, 0
         self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         self.result: Path | None = None
 
     def take(self) -> Path | None:
@@ -55,7 +56,8 @@ class Trial:
     def begin(self) -> None:
         """It is there."""
         self._state = "running"
-        threading.Thread(target=self._run, name="trial", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="trial", daemon=True)
+        self._thread.start()
 
     def told(self) -> dict[str, Any]:
         """How it is: ``none``, ``taking``, ``running``, ``done`` or ``failed`` and why."""
@@ -64,6 +66,8 @@ class Trial:
     def close(self) -> None:
         """Ends it; its files are removed."""
         self._stop.set()
+        if self._thread is not None:
+            self._thread.join(10)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> None:
