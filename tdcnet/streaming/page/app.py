@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -105,7 +106,7 @@ class Page:
             self.app,
             host=self.host,
             port=self.port,
-            log_level="error",
+            log_level="critical",
             access_log=False,
             lifespan="off",
             limit_concurrency=64,
@@ -114,15 +115,20 @@ class Page:
             server_header=False,
         )
         self._server = uvicorn.Server(config)
+        listening = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         try:
-            socket = config.bind_socket()
-        except (OSError, SystemExit) as error:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((self.host, self.port))
+        except (OSError, OverflowError) as error:
+            listening.close()
             raise DataError(
                 f"the page cannot be served at {self.host}:{self.port}: the port is taken, or the address is none of "
                 "this machine. Give another one"
             ) from error
-        self.port = socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [socket]}, name="page", daemon=True)
+        self.port = listening.getsockname()[1]
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listening]}, name="page", daemon=True
+        )
         self._thread.start()
         for _ in range(500):
             if self._server.started:

@@ -1,0 +1,173 @@
+"""tdcnet track and tdcnet live, as they are called: what they write, and how they end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import av
+import cv2
+import pytest
+
+from tdcnet import stages
+from tdcnet.cli import as_options
+from tdcnet.data.synthetic import SyntheticConfig, generate_clip
+
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A made-up video of 320x256 px with a target that is easy to see."""
+    path = tmp_path_factory.mktemp("videos") / "a clip.avi"
+    config = SyntheticConfig(height=256, width=320, frames=FRAMES, targets=(1, 1), hot_spots=(0, 0), scr=(9.0, 9.0))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 30.0, (320, 256), isColor=False)
+    for frame in generate_clip(config, 1).frames:
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def test_what_is_typed_becomes_options():
+    typed = [
+        "rtsp://a:b@host/x?y=1",
+        "--page",
+        "8080",
+        "--realtime",
+        "--record=/tmp/a b",
+        "tracker.confirm=9",
+        "seed=1",
+    ]
+    assert as_options("live", typed) == [
+        "stage=live",
+        "stage.page=8080",
+        "stage.realtime=true",
+        "stage.record='/tmp/a b'",
+        "stage.tracker.confirm=9",
+        "seed=1",
+        "source=['rtsp://a:b@host/x?y=1']",
+    ]
+    assert as_options("live", ["-", "--raw", "6x4:uint16"])[-2:] == ["stage.raw='6x4:uint16'", "source=['-']"]
+    assert as_options("track", ["clip.mp4", "video=false"])[1:] == ["stage.video=false", "source=['clip.mp4']"]
+    with pytest.raises(SystemExit, match="--page needs a value"):
+        as_options("live", ["0", "--page"])
+
+
+@pytest.fixture
+def run_zoo(configure):
+    """A stage with a detector of the package."""
+
+    def run_stage(*overrides):
+        base = ["trainer=cpu", "callbacks.progress_bar=null", "ckpt_path=motion_2d", "dataset=drone_ir"]
+        return stages.run(*configure(*overrides, base=base))
+
+    return run_stage
+
+
+def test_track_writes_what_it_found(run_zoo, clip, tmp_path):
+    _, objects = run_zoo("stage=track", f"source='{clip}'")
+    folder = tmp_path / "run" / "tracks"
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    assert names == ["a clip.csv", "a clip.jsonl", "a clip.txt"] and len(objects["files"]) == 4
+    lines = [json.loads(line) for line in (folder / "a clip.jsonl").read_text().splitlines()]
+    assert len(lines) > 20
+    assert all(
+        len(line["tracks"]) >= 1 and line["time"] == pytest.approx(line["frame"] / 30, abs=1e-3) for line in lines
+    )
+    with av.open(str(objects["files"][-1])) as container:
+        assert sum(1 for _ in container.decode(video=0)) == FRAMES
+
+
+def test_track_tells_figures_of_a_labelled_set(trained, run, tmp_path):
+    _, parts = trained
+    metrics, _ = run("stage=track", f"ckpt_path={parts['ckpt_path']}")
+    told = json.loads((tmp_path / "run" / "tracks.json").read_text())
+    assert told["targets"] >= 2 and 0 <= told["HOTA_dot"] <= 1 and 0 <= told["targets_tracked"] <= 1
+    assert told["minutes"] == pytest.approx(2 * 6 / 30 / 60, rel=0.01)
+    for budget in ("1", "0.1", "0.05", "0.01"):
+        low, high = told[f"Pd@{budget}_gain_interval"]
+        assert low <= high and f"Pd@{budget}_confirmed" in told
+    assert metrics["HOTA_dot"] == told["HOTA_dot"]
+
+
+def test_sources_that_are_cameras_are_for_live(run_zoo):
+    with pytest.raises(ValueError, match=r"source=rtsp://host/x is a camera or a stream, which `tdcnet live` watches"):
+        run_zoo("stage=track", "source='rtsp://me:s3cret@host/x'")
+    with pytest.raises(ValueError, match="watches one source"):
+        run_zoo("stage=live", "source=[a,b]")
+    with pytest.raises(ValueError, match="needs a source"):
+        run_zoo("stage=live")
+
+
+def start(tmp_path, *options, **given):
+    command = [
+        sys.executable,
+        "-m",
+        "tdcnet",
+        "live",
+        *map(str, options),
+        f"hydra.run.dir={tmp_path / 'run'}",
+        "trainer=cpu",
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path, **given)
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "SIGKILL"])
+def test_live_ends_when_it_is_told_to_and_its_files_can_be_read(clip, tmp_path, how):
+    """Also after kill -9: what was written is there but for the last second."""
+    looped = tmp_path / "frames"
+    looped.mkdir()
+    capture = cv2.VideoCapture(str(clip))
+    for number in range(FRAMES):
+        good, frame = capture.read()
+        assert good
+        for turn in range(40):
+            cv2.imwrite(str(looped / f"{turn * FRAMES + number:05d}.png"), frame)
+    process = start(tmp_path, looped, "--realtime", "--json", "out.jsonl", "--record", "video")
+    lines = tmp_path / "out.jsonl"
+    try:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and (not lines.exists() or lines.read_text().count("\n") < 60):
+            assert process.poll() is None, process.stdout.read().decode()
+            time.sleep(0.1)
+        process.send_signal(getattr(signal, how))
+        said = process.communicate(timeout=60)[0].decode()
+    finally:
+        process.kill()
+    assert process.returncode == (-signal.SIGKILL if how == "SIGKILL" else 0), said
+    written = lines.read_text().splitlines()
+    told = [json.loads(line) for line in (written[:-1] if how == "SIGKILL" else written)]
+    assert len(told) >= 59
+    (video,) = (tmp_path / "video").iterdir()
+    with av.open(str(video)) as container:
+        count = sum(1 for _ in container.decode(video=0))
+    assert count >= told[-1]["frame"] - 35
+    if how != "SIGKILL":
+        assert "ended:" in said and "Traceback" not in said, said
+
+
+def test_raw_frames_on_standard_input(clip, tmp_path):
+    capture = cv2.VideoCapture(str(clip))
+    frames = [cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2GRAY) for _ in range(FRAMES)]
+    process = start(tmp_path, "-", "--raw", "320x256", "--rate", "30", "--json", "-", stdin=subprocess.PIPE)
+    said = process.communicate(b"".join(frame.tobytes() for frame in frames), timeout=90)[0].decode()
+    assert process.returncode == 0, said
+    assert sum(line.startswith('{"frame"') for line in said.splitlines()) > 20, said
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["rtsp://me:s3cret@127.0.0.1:9/x"], "rtsp://127.0.0.1:9/x: nothing answers at this port"),
+        (["missing.mp4"], "missing.mp4: there is no such file or folder"),
+        (["-", "--raw", "640x512:float"], "expected WIDTHxHEIGHT:TYPE"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(tmp_path, options, told):
+    process = start(tmp_path, *options, stdin=subprocess.PIPE)
+    said = process.communicate(b"", timeout=90)[0].decode()
+    assert process.returncode == 1 and f"error: {told}" in said.replace("raw=640x512:float: ", ""), said
+    assert "Traceback" not in said and "s3cret" not in said
