@@ -2,6 +2,8 @@
 #
 #   docker build -t tdcnet .
 #   docker run --rm --gpus all --shm-size 8g -v "$PWD/data:/app/data:ro" -v "$PWD/logs:/app/logs" tdcnet +experiment=demo
+#   docker run -d -p 127.0.0.1:8080:8080 tdcnet stage=live 'source="rtsp://CAMERA/PATH"' stage.page=8080 \
+#       stage.host=0.0.0.0 stage.token=CHOOSE-ONE
 #
 # A slim Python image is base enough for a GPU: PyTorch's wheels carry CUDA, and the NVIDIA container toolkit on the host
 # brings the driver (--gpus all). Without --gpus the same image runs on the CPU. Workers of the data loader pass
@@ -20,7 +22,8 @@ WORKDIR /app
 # setuptools is for the project's own installation below, which must not download anything.
 COPY pyproject.toml constraints.txt ./
 RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-        print(*p["dependencies"], *p["optional-dependencies"]["export"], sep="\n")' > /tmp/requirements.txt \
+        print(*p["dependencies"], *p["optional-dependencies"]["export"], \
+        *p["optional-dependencies"]["live"], sep="\n")' > /tmp/requirements.txt \
     && pip install -c constraints.txt -r /tmp/requirements.txt setuptools \
     && rm /tmp/requirements.txt
 

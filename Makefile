@@ -8,8 +8,9 @@ TEST_TIMEOUT ?= 300
 # Tests at a time, each on one thread. Subprocesses that some of them start come on top.
 TEST_WORKERS ?= 2
 SLOW_TEST_TIMEOUT ?= 3600
-# Of fuzzing.
+# Of fuzzing, and of a soak.
 MINUTES ?= 10
+SOAK_MINUTES ?= 20
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -63,6 +64,10 @@ hostile: $(STAMP) ## Try every attack of tests/security on real commands
 .PHONY: fuzz
 fuzz: $(STAMP) ## Read damaged inputs with every reader (MINUTES=10)
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
+.PHONY: soak
+soak: $(STAMP) ## Watch a camera that fails in every way for long (SOAK_MINUTES=20); nothing may grow
+	$(BIN)/python -m tests.streaming.soak --minutes $(SOAK_MINUTES)
 
 .PHONY: kills
 kills: $(STAMP) ## Kill a hundred trainings and fill disks; all must go on exactly (an hour)

@@ -20,6 +20,17 @@ SHOWN = {
         "tdcnet.inference.found.Found",
         "tdcnet.inference.writer.PredictionWriter",
     ),
+    "Streams and tracks": (
+        "tdcnet.streaming.sources.open_source",
+        "tdcnet.streaming.stream.Stream",
+        "tdcnet.streaming.stream.Seen",
+        "tdcnet.streaming.frames.LiveFrame",
+        "tdcnet.tracking.stream.TrackStream",
+        "tdcnet.tracking.stream.Tracked",
+        "tdcnet.tracking.tracker.TrackPoint",
+        "tdcnet.tracking.tracker.TrackerOptions",
+        "tdcnet.streaming.alarms.Rule",
+    ),
     "Networks": ("tdcnet.models.tdcnet", "tdcnet.models.motion_2d", "tdcnet.models.postprocess"),
     "Loss": ("tdcnet.losses.DetectionLoss",),
     "Data": (

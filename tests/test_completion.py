@@ -28,7 +28,7 @@ def offered(line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("tdcnet tr", ["train"]),
+        ("tdcnet tr", ["track", "train"]),
         ("tdcnet completion ", ["bash", "fish", "zsh"]),
         ("tdcnet completion bash ", []),
         ("tdcnet train +exp", ["+experiment="]),

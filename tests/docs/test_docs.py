@@ -31,7 +31,21 @@ PAGES = [
     *(ROOT / ".github").rglob("*.md"),
 ]
 PAGES = sorted({path.resolve() for path in PAGES})
-NOT_RUN = ("git", "source", "pip", "tensorboard", "cd", "docker", "unzip", "curl", "mkdir", "mv", "ln", "nvidia-smi")
+NOT_RUN = (
+    "ffmpeg",
+    "git",
+    "source",
+    "pip",
+    "tensorboard",
+    "cd",
+    "docker",
+    "unzip",
+    "curl",
+    "mkdir",
+    "mv",
+    "ln",
+    "nvidia-smi",
+)
 """Commands of others, which change the machine or fetch from the net."""
 
 
