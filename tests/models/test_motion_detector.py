@@ -59,6 +59,15 @@ def test_differences_by_hand() -> None:
     assert Differences(2, 3).out_channels == 6
 
 
+def test_what_belongs_to_the_sensor_is_gone_in_differences_to_frames_as_they_are() -> None:
+    """The camera has moved: aligned frames are [1, 4, 9], those as they came [2, 7, 9]."""
+    aligned, frames = (torch.tensor(each).view(1, 1, 3, 1, 1) for each in ([1.0, 4.0, 9.0], [2.0, 7.0, 9.0]))
+    differences = Differences(1, 3, sensor=True)
+    assert differences(aligned, frames).flatten().tolist() == [9, 8, 5, 7, 2] and differences.out_channels == 5
+    two = torch.rand(2, 3, 4, 5, 6)
+    assert Differences(3, 4, sensor=True)(two, two).shape == (2, Differences(3, 4, sensor=True).out_channels, 5, 6)
+
+
 @pytest.mark.parametrize(("background", "last"), [("median", 25 - 4.0), ("mean", 25 - 7.5), ("none", None)])
 def test_memory_by_hand(background: str, last: float | None) -> None:
     """One channel, five frames: the newest, its difference to the last and the last but two, and to the four older
