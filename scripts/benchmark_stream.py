@@ -114,7 +114,9 @@ def main() -> None:
     keep_freed_memory()
     torch.set_num_threads(given.threads)
     rows = []
-    table = Table(title=f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {given.threads} threads")
+    table = Table(
+        title=f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {given.threads} threads"
+    )
     for column in ("detector", "runtime", "size", "camera", "frames/s", "predict", "ratio", "p50 ms", "p95", "p99"):
         table.add_column(column)
     with tempfile.TemporaryDirectory() as folder:

@@ -37,6 +37,8 @@ TEXTS = Path(__file__).with_name("zoo.json")
 DOCS = Path(__file__).parents[1] / "docs" / "models.md"
 FIGURES = ("AP50", "Pd@1", "Pd@0.1", "Pd@0.05")
 """With intervals, from summary.csv."""
+STRESS_STEP = 60
+"""Frames from one to the next that stage=stress looks at."""
 PLAIN = ("AP", "Pd@0.01")
 """Without, from metrics.json."""
 
@@ -71,20 +73,15 @@ def pack(checkpoint: Path, name: str, root: Path) -> None:
         ).replace("python app.py", "python train.py")
         export(folder, halved(network), replace(record, name=name, command=command))
         stage("eval", f"ckpt_path={folder}", f"dataset.root={root}", at / "eval")
+        stage("eval", f"ckpt_path={folder}", f"dataset.root={root}", "+dataset/degrade=hard", at / "hard")
+        stage("stress", f"ckpt_path={folder}", f"dataset.root={root}", f"dataset.val_step={STRESS_STEP}", at / "stress")
         metrics = json.loads((at / "eval" / "metrics.json").read_text())
         threshold = metrics["threshold@0.1"]
         record = replace(read_record(folder / CONFIG), threshold=threshold)
         write_record(folder, record)
-        (summary,) = rows(at / "eval" / "summary.csv")
-        figures: dict[str, Any] = {
-            each: {
-                "value": float(summary[each]),
-                "low": float(summary[f"{each} low"]),
-                "high": float(summary[f"{each} high"]),
-            }
-            for each in FIGURES
-        }
-        figures |= {each: {"value": metrics[each]} if metrics.get(each) is not None else None for each in PLAIN}
+        figures = figures_of(at / "eval")
+        hard = figures_of(at / "hard")
+        stress = stress_of(at / "stress" / "stress.json")
         by = {kind: bins(at / "eval" / f"by_{kind}.csv") for kind in ("side", "scr", "speed")}
     content = load_plain(checkpoint)
     train, validation = (drone_ir.read(root, split, problems=None, cache_dir=None) for split in ("train", "val"))
@@ -117,11 +114,40 @@ def pack(checkpoint: Path, name: str, root: Path) -> None:
         "frames": int(metrics["frames"]),
         "targets": int(metrics["targets"]),
         "figures": figures,
+        "hard": hard,
+        "stress": stress,
         "seeds": texts["seeds"],
         "by": by,
         "bad_at": texts["bad_at"],
     }
     write_json(folder / CARD, card)
+
+
+def figures_of(folder: Path) -> dict[str, Any]:
+    """Those of an evaluation, with intervals where there are some."""
+    (summary,), metrics = rows(folder / "summary.csv"), json.loads((folder / "metrics.json").read_text())
+    figures: dict[str, Any] = {
+        each: {
+            "value": float(summary[each]),
+            "low": float(summary[f"{each} low"]),
+            "high": float(summary[f"{each} high"]),
+        }
+        for each in FIGURES
+    }
+    return figures | {each: {"value": metrics[each]} if metrics.get(each) is not None else None for each in PLAIN}
+
+
+def stress_of(path: Path) -> dict[str, Any]:
+    """The mean Pd at 0.1 of a stage=stress, and that of each way's hardest step."""
+    told = json.loads(path.read_text())
+    last = {row["way"]: row for row in told["rows"] if row["detector"] == told["detectors"][0]["detector"]}
+    return {
+        "step": STRESS_STEP,
+        "mean": told["detectors"][0]["mean"],
+        "hardest": {
+            way: {"strength": row["strength"], "Pd@0.1": row["Pd@0.1"]} for way, row in last.items() if way != "plain"
+        },
+    }
 
 
 def halved(network: nn.Module) -> nn.Module:

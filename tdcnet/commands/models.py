@@ -71,6 +71,7 @@ def card_text(name: str, card: Mapping[str, Any]) -> str:
         "frame.\n",
         "| figure | value | interval |\n|---|---|---|",
         figures,
+        *_harder(card),
         f"\n{card['seeds']}\n",
         "By the target (Pd at 0.1 false alarms per frame, AP50):\n",
         "| | from | to | targets | Pd@0.1 | AP50 |\n|---|---|---|---|---|---|",
@@ -84,6 +85,40 @@ def card_text(name: str, card: Mapping[str, Any]) -> str:
         *(f"- {sentence}" for sentence in card["bad_at"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _harder(card: Mapping[str, Any]) -> list[str]:
+    """Figures on clips that were made harder, where the card tells them."""
+    lines = []
+    if "hard" in card:
+        rows = "\n".join(
+            f"| {what} | {percent(each)} | {interval(each)} |"
+            for what, each in card["hard"].items()
+            if each is not None
+        )
+        lines += [
+            "\nOn the same frames made hard (`+dataset/degrade=hard`: contrast 0.4, noise of 3 grey levels, 3 standing "
+            "look-alikes as bright as the targets):\n",
+            "| figure | value | interval |\n|---|---|---|",
+            rows,
+        ]
+    if "stress" in card:
+        told = card["stress"]
+        ways = ", ".join(
+            " ".join(
+                (
+                    way.replace("_", " "),
+                    *([] if row["strength"] is None else [f"{row['strength']:g}"]),
+                    f"{100 * row['Pd@0.1']:.0f}",
+                )
+            )
+            for way, row in told["hardest"].items()
+        )
+        lines.append(
+            f"\n`tdcnet stress` on every {told['step']}th frame: mean Pd at 0.1 over all {100 * told['mean']:.1f} %. "
+            f"At the hardest step of each, in %: {ways}."
+        )
+    return lines
 
 
 def percent(figure: Mapping[str, float] | None) -> str:

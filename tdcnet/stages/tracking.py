@@ -33,7 +33,7 @@ from tdcnet.stages.prediction import detector_of, sources_of
 from tdcnet.streaming.files import ArrayStream, FileStream
 from tdcnet.streaming.frames import Source
 from tdcnet.streaming.sinks import Sink
-from tdcnet.streaming.sinks.files import Csv, JsonLines, Mot
+from tdcnet.streaming.sinks.files import CocoVid, Csv, JsonLines, Mot
 from tdcnet.streaming.sinks.video import Segments
 from tdcnet.tracking.stream import Tracked, TrackStream
 from tdcnet.tracking.tracker import TrackerOptions
@@ -94,7 +94,7 @@ def _sources(cfg: DictConfig, detector: Detector, options: TrackerOptions) -> li
             finally:
                 for sink in sinks.values():
                     sink.close()
-            made = [each.path for each in sinks.values() if isinstance(each, JsonLines | Csv | Mot)]
+            made = [each.path for each in sinks.values() if isinstance(each, JsonLines | Csv | Mot | CocoVid)]
             made += [file for each in sinks.values() if isinstance(each, Segments) for file in each.files]
             say(f"{name}: {len(ids)} tracks; wrote " + ", ".join(f"[bold]{file}[/]" for file in made))
             files += made
@@ -109,6 +109,7 @@ def _sinks(cfg: DictConfig, folder: Path, name: str, rate: float | None) -> dict
         "MOT": Mot(folder / f"{name}.txt"),
         "CSV": Csv(folder / f"{name}.csv"),
         "JSON": JsonLines(folder / f"{name}.jsonl"),
+        "COCO": CocoVid(folder / f"{name}.json"),
     }
     if cfg.stage.video:
         sinks["video"] = Segments(folder / "video", rate=rate or 30.0, seconds=1e9)

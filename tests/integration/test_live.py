@@ -71,12 +71,16 @@ def test_track_writes_what_it_found(run_zoo, clip, tmp_path):
     _, objects = run_zoo("stage=track", f"source='{clip}'")
     folder = tmp_path / "run" / "tracks"
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    assert names == ["a clip.csv", "a clip.jsonl", "a clip.txt"] and len(objects["files"]) == 4
+    assert names == ["a clip.csv", "a clip.json", "a clip.jsonl", "a clip.txt"] and len(objects["files"]) == 5
     lines = [json.loads(line) for line in (folder / "a clip.jsonl").read_text().splitlines()]
     assert len(lines) > 20
     assert all(
         len(line["tracks"]) >= 1 and line["time"] == pytest.approx(line["frame"] / 30, abs=1e-3) for line in lines
     )
+    coco = json.loads((folder / "a clip.json").read_text())
+    assert len(coco["images"]) == FRAMES and coco["videos"] == [{"id": 1, "name": "a clip"}]
+    assert len(coco["annotations"]) == sum(len(line["tracks"]) for line in lines)
+    assert {each["track_id"] for each in coco["annotations"]} == {t["id"] for line in lines for t in line["tracks"]}
     with av.open(str(objects["files"][-1])) as container:
         assert sum(1 for _ in container.decode(video=0)) == FRAMES
 

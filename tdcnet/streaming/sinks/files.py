@@ -6,8 +6,9 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from tdcnet.results import write_json
 from tdcnet.shown import CsvWriter
 from tdcnet.streaming import rows
 
@@ -96,3 +97,46 @@ class Mot(_Lines):
         """The next frame."""
         told = rows.mot_rows(tracked, tracked.frame.index + 1)
         self.write("".join(f"{row}\n" for row in told))
+
+
+class CocoVid:
+    """COCO for video: ``videos``, ``images``, ``annotations`` with ``track_id`` and ``score``, ``categories``.
+
+    Args:
+        path: the file; it is written at the end, beside its place first.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._videos: dict[str, int] = {}
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._classes: tuple[str, ...] = ()
+
+    def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
+        """The next frame."""
+        frame, found = tracked.frame, tracked.seen.found
+        self._classes = found.classes
+        video = self._videos.setdefault(frame.recording, len(self._videos) + 1)
+        height, width = found.size
+        image = {"id": len(self._images) + 1, "video_id": video, "frame_id": frame.index, "width": width}
+        image |= {"height": height, "file_name": f"{frame.recording}#{frame.index}"}
+        self._images.append(image if frame.time is None else image | {"time": round(frame.time, 4)})
+        for track in tracked.confirmed:
+            x1, y1, x2, y2 = (round(float(value), 2) for value in track.box)
+            told = {"id": len(self._annotations) + 1, "image_id": image["id"], "video_id": video}
+            told |= {"track_id": track.id, "category_id": track.label + 1, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            self._annotations.append(
+                told | {"area": (x2 - x1) * (y2 - y1), "iscrowd": 0, "score": round(track.score, 4)}
+            )
+
+    def close(self) -> None:
+        """Writes the file."""
+        content = {
+            "videos": [{"id": number, "name": name} for name, number in self._videos.items()],
+            "images": self._images,
+            "annotations": self._annotations,
+            "categories": [{"id": i + 1, "name": name} for i, name in enumerate(self._classes)],
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.path, content)
