@@ -184,7 +184,7 @@ def complete(verb: str, arguments: Sequence[str]) -> str:
     from tdcnet.completion import SCRIPTS, candidates
 
     if verb == "--complete":
-        return "".join(f"{each}\n" for each in candidates(" ".join(arguments), STAGES, COMMANDS, SHORT))
+        return "".join(f"{each}\n" for each in candidates(" ".join(arguments), STAGES, COMMANDS, SHORTS))
     if len(arguments) != 1 or arguments[0] not in SCRIPTS:
         sys.exit(f'error: expected tdcnet completion {"|".join(SCRIPTS)}, as in: eval "$(tdcnet completion bash)"')
     return SCRIPTS[arguments[0]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from tdcnet.config_folder import config_folder
@@ -45,14 +45,16 @@ TOP = ("ckpt_path=", "init_from=", "seed=", "name=", "differences=", "hydra.run.
 """Options that no group of configs tells."""
 
 
-def candidates(line: str, stages: Collection[str], commands: Collection[str], short: Iterable[str]) -> list[str]:
+def candidates(
+    line: str, stages: Collection[str], commands: Collection[str], short: Mapping[str, Iterable[str]]
+) -> list[str]:
     """What the last word of a command line may become; nothing where it is a path.
 
     Args:
         line: up to the cursor, from the command's name on.
         stages: verbs that take options of the app.
         commands: verbs that take ``--option``.
-        short: options of ``predict`` alone.
+        short: options of verbs that take sources.
     """
     words = line.split()[1:]
     word = words.pop() if words and not line[-1].isspace() else ""
@@ -64,8 +66,9 @@ def candidates(line: str, stages: Collection[str], commands: Collection[str], sh
         found = _models()
     elif words[0] in commands:
         found = _flags(words[0]) if word.startswith("-") else []
-    elif words[0] == "predict":
-        found = [*_options(word, [f"{name}=" for name in short]), *_paths(word)] if word else _paths(word)
+    elif words[0] in short:
+        own = [f"--{name}" if word.startswith("-") else f"{name}=" for name in short[words[0]]]
+        found = [*_options(word, own), *_paths(word)] if word else _paths(word)
     elif words[0] in stages:
         found = _options(word, [])
     else:

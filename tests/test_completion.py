@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tdcnet.cli import COMMANDS, SHORT, STAGES, main
+from tdcnet.cli import COMMANDS, SHORTS, STAGES, main
 from tdcnet.completion import SCRIPTS, candidates
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ def in_the_checkout(monkeypatch):
 
 
 def offered(line: str) -> list[str]:
-    return candidates(line, STAGES, COMMANDS, SHORT)
+    return candidates(line, STAGES, COMMANDS, SHORTS)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,9 @@ def offered(line: str) -> list[str]:
         ("tdcnet predict examples/det", ["examples/detect.py"]),
         ("tdcnet train experiment", []),
         ("tdcnet models t", ["tdcnet_nano"]),
+        ("tdcnet live --sn", ["--snapshots"]),
+        ("tdcnet live rea", ["realtime="]),
+        ("tdcnet track vid", ["video="]),
         ("tdcnet check --form", ["--format"]),
         ("tdcnet check fold", []),
         ("tdcnet nothing ", []),

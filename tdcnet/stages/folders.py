@@ -42,7 +42,7 @@ def check_folders(cfg: DictConfig) -> None:
         FolderError: naming the folder, and the option that names another one.
     """
     dataset = cfg.get("dataset") or DictConfig({})
-    ahead = cfg.stage.name != "predict" and dataset.get("align") == "ahead"
+    ahead = cfg.stage.name not in ("predict", "track", "live") and dataset.get("align") == "ahead"
     if ahead and dataset.get("homography_dir"):
         check_writable(
             dataset.homography_dir, "Homographies are kept there; dataset.homography_dir names another folder"

@@ -65,7 +65,7 @@ def inherit(cfg: DictConfig, record: Record, given: Sequence[str]) -> DictConfig
         cfg.name = record.name
     _check_classes(list(cfg.dataset.classes), record)
     left = _left_out(record.command, keys)
-    if cfg.stage.name == "predict":  # which reads no data set
+    if cfg.stage.name in ("predict", "live") or (cfg.stage.name == "track" and cfg.source):  # no data set is read
         left = [option for option in left if override_key(option) not in WHERE]
     if left:
         log.warning(

@@ -119,12 +119,17 @@ class CocoVid:
         self._classes = found.classes
         video = self._videos.setdefault(frame.recording, len(self._videos) + 1)
         height, width = found.size
-        image = {"id": len(self._images) + 1, "video_id": video, "frame_id": frame.index, "width": width}
+        image: dict[str, Any] = {
+            "id": len(self._images) + 1,
+            "video_id": video,
+            "frame_id": frame.index,
+            "width": width,
+        }
         image |= {"height": height, "file_name": f"{frame.recording}#{frame.index}"}
         self._images.append(image if frame.time is None else image | {"time": round(frame.time, 4)})
         for track in tracked.confirmed:
             x1, y1, x2, y2 = (round(float(value), 2) for value in track.box)
-            told = {"id": len(self._annotations) + 1, "image_id": image["id"], "video_id": video}
+            told: dict[str, Any] = {"id": len(self._annotations) + 1, "image_id": image["id"], "video_id": video}
             told |= {"track_id": track.id, "category_id": track.label + 1, "bbox": [x1, y1, x2 - x1, y2 - y1]}
             self._annotations.append(
                 told | {"area": (x2 - x1) * (y2 - y1), "iscrowd": 0, "score": round(track.score, 4)}
