@@ -99,7 +99,7 @@ def answers(shell: str, code: str) -> str:
 def test_bash_completes_behind_an_equals_sign():
     line = "tdcnet train +experiment=dr"
     code = f'{SCRIPTS["bash"]}\nCOMP_LINE="{line}" COMP_POINT={len(line)}; _tdcnet; echo "${{COMPREPLY[@]}}"'
-    assert answers("bash", code) == "drone_ir\n"
+    assert answers("bash", code) == "drone_ir drone_ir_robust\n"
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
