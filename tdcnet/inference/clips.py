@@ -23,6 +23,8 @@ STEADY = 10
 """Frames in a row that must have matched before one that does not can be another scene."""
 ALIKE = 0.5
 """Correlation of two small pictures of one scene, at least."""
+LEAST_PAUSE = 1.0
+"""Seconds without a frame that do not matter however short a clip is."""
 SMALL = (16, 12)
 """Width and height of these, px."""
 
@@ -93,7 +95,7 @@ class ByTime:
             pause = time - self._times[-1][1]
             if pause < 0:
                 why = f"time went back by {-pause:.3g} s"
-            elif pause > max(self.span, self.step):
+            elif pause > max(self.span, LEAST_PAUSE):
                 why = f"nothing came for {pause:.3g} s"
         if why is not None:
             self._times.clear()

@@ -16,6 +16,7 @@ from tdcnet.stages.folders import check_folders
 from tdcnet.stages.inherit import inherit, names_network
 from tdcnet.stages.overrides import check_used
 from tdcnet.stages.parts import Results, backend, say
+from tdcnet.streaming.sinks.files import STDOUT, claim_stdout
 from tdcnet.weights import DEFAULT, find
 
 __all__ = ["Results", "run"]
@@ -46,6 +47,8 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> Results:
         overrides: of the command line.
     """
     check_used(overrides, cfg)
+    if cfg.stage.name == "live" and STDOUT in (cfg.stage.json, cfg.stage.csv, cfg.stage.mot):
+        claim_stdout()
     stage: Callable[..., Results] = hydra.utils.get_method(cfg.stage._target_)
     if backend(cfg) and cfg.stage.name not in ("eval", *WITH_DEFAULT):
         raise ValueError(f"stage={cfg.stage.name} runs in PyTorch only; backend= is for eval, predict, track and live")

@@ -38,6 +38,7 @@ from tdcnet.run_folder import read_figure
 from tdcnet.shown import lines
 from tdcnet.stages.overrides import quote_paths
 from tdcnet.stages.runs import RunsFailed, run_alone
+from tdcnet.stages.secrets import hidden
 
 # Lightning's own affairs, or about settings that are meant.
 for message in (
@@ -128,7 +129,7 @@ def run() -> None:
     keep_freed_memory()
     warnings.formatwarning = as_line
     try:
-        sys.argv[1:] = quote_paths(sys.argv[1:])
+        sys.argv[1:] = hidden(quote_paths(sys.argv[1:]))
     except ValueError as error:
         sys.exit(f"error: {error}")
     ARGUMENTS[:], FAILED[:] = sys.argv[1:], []

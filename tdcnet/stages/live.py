@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 import hydra
@@ -18,8 +19,9 @@ from rich.text import Text
 
 from tdcnet.deploy.optional import require
 from tdcnet.deploy.weights import Weights
+from tdcnet.finite import number
 from tdcnet.inference.detector import Detector
-from tdcnet.shown import printable
+from tdcnet.shown import printable, shown
 from tdcnet.stages.parts import Results, build, plain
 from tdcnet.stages.prediction import detector_of
 from tdcnet.streaming.alarms import Alarm, Alarms, Rule
@@ -54,8 +56,10 @@ def live(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> 
         wait=stage.wait,
         camera=hydra.utils.instantiate(stage.camera),
     )
-    rules = [Rule(**rule) for rule in plain(stage.rules) or []]
+    rules = [_rule(each) for each in plain(stage.rules) or []]
+    number("stage.every", stage.every, 1)
     if stage.threads is not None:
+        number("stage.threads", stage.threads, 1, 1024)
         torch.set_num_threads(int(stage.threads))
     parts = build(cfg, overrides, weights, ready=True)
     detector = detector_of(cfg, parts)
@@ -63,6 +67,19 @@ def live(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> 
         figures = watcher.run()
     log.info("%s", figures.text())
     return {}, {**parts, "detector": detector, "live": watcher, "figures": figures}
+
+
+def _rule(given: Any) -> Rule:
+    """A rule of the config.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    known = [each.name for each in fields(Rule)]
+    if not isinstance(given, dict) or (wrong := [key for key in given if key not in known]):
+        what = f"has {', '.join(map(str, wrong))}" if isinstance(given, dict) else "is no list of options"
+        raise ValueError(f"stage.rules: {shown(given)} {what}; a rule may have {', '.join(known)}")
+    return Rule(**given)
 
 
 def _one(given: Any) -> Any:
@@ -85,7 +102,7 @@ def _watching(cfg: DictConfig, detector: Detector, source: Any, alarms: Alarms) 
 
     sinks, page, board = _sinks(cfg, source.rate), None, None
     if not stage.quiet:
-        sinks["terminal"] = _Terminal(stage.json == "-")
+        sinks["terminal"] = _Terminal()
     if stage.page is not None:
         from tdcnet.streaming.page.board import Board
 
@@ -104,6 +121,7 @@ def _watching(cfg: DictConfig, detector: Detector, source: Any, alarms: Alarms) 
             yield watcher
     finally:
         watcher.stop()
+        watcher.close()
         if page is not None:
             page.close()
 
@@ -113,7 +131,7 @@ def _sinks(cfg: DictConfig, rate: float | None) -> dict[str, Sink]:
     sinks: dict[str, Sink] = {}
     for name, kind in (("json", JsonLines), ("csv", Csv), ("mot", Mot)):
         if stage[name] is not None:
-            sinks[str(stage[name])] = kind(stage[name])
+            sinks[f"{name} in {stage[name]}"] = kind(stage[name])
     if stage.record is not None:
         sinks[f"video in {stage.record}"] = Segments(
             stage.record, rate or 30.0, stage.segment, stage.around_alarms, stage.before, stage.after, stage.keep
@@ -128,16 +146,13 @@ def _sinks(cfg: DictConfig, rate: float | None) -> dict[str, Sink]:
 class _Terminal:
     """A line for each alarm."""
 
-    def __init__(self, beside: bool) -> None:
-        self._console = Console(stderr=beside, soft_wrap=True)
-
     def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:
             x1, y1, x2, y2 = (float(value) for value in alarm.track.box)
             when = f"frame {alarm.index}" if alarm.time is None else f"{alarm.time:8.2f} s"
             where = f"at {(x1 + x2) / 2:.0f}, {(y1 + y2) / 2:.0f}"
             text = f"{when}  {printable(alarm.rule)}: {printable(alarm.name)} {alarm.track.id} {where}"
-            self._console.print(Text(f"{text}, score {alarm.track.score:.2f}"), highlight=False)
+            print(f"{text}, score {alarm.track.score:.2f}", flush=True)
 
     def close(self) -> None:
         pass

@@ -134,6 +134,7 @@ def in_quotes(value: str) -> str:
     """A text as Hydra reads it, in which everything stands for itself."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    escaped = escaped.replace("${", "\\${")  # no interpolation
     return f"'{escaped}'"
 
 

@@ -105,6 +105,8 @@ def _sources(cfg: DictConfig, detector: Detector, options: TrackerOptions) -> li
 
 def _sinks(cfg: DictConfig, folder: Path, name: str, rate: float | None) -> dict[str, Sink]:
     folder.mkdir(parents=True, exist_ok=True)
+    for ending in ("csv", "jsonl"):
+        (folder / f"{name}.{ending}").unlink(missing_ok=True)
     sinks: dict[str, Sink] = {
         "MOT": Mot(folder / f"{name}.txt"),
         "CSV": Csv(folder / f"{name}.csv"),

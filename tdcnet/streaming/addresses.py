@@ -12,12 +12,14 @@ from tdcnet.shown import printable
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 """Of addresses that are opened."""
 STDIN = "-"
+_SECRET = re.compile(r"(?i)\b(pass(?:word|wd)?|pwd|pw|user(?:name)?|usr|login|token|key|auth|secret)=[^&/;]*")
+_ALMOST = re.compile(r"(?i)(rtsps?|https?):/?(?!/)")
 _DEVICE = re.compile(r"/dev/video([0-9]+)$")
 
 
 def is_address(source: str) -> bool:
-    """Whether a source is an address, not a file."""
-    return "://" in source
+    """Whether a source is an address, or was meant to be one, and no file."""
+    return "://" in source or _ALMOST.match(source) is not None
 
 
 def device_of(source: str) -> int | str | None:
@@ -33,11 +35,14 @@ def without_password(address: str) -> str:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return f"{address.split('://')[0][:10]}://..."
+        parts, host, port = None, "", None
+    if parts is None or not host or "@" in parts.path:  # a password with a slash in it
+        return printable(f"{address.partition(':')[0][:10]}://...")
     where = f"[{host}]" if ":" in host else host
     where += "" if port is None else f":{port}"
     rest = "?..." if parts.query or parts.fragment else ""
-    return printable(f"{parts.scheme}://{where}{parts.path}{rest}")
+    path = _SECRET.sub(r"\1=...", parts.path)
+    return printable(f"{parts.scheme}://{where}{path}{rest}")
 
 
 def check_address(address: str) -> None:

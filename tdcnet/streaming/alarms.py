@@ -42,13 +42,16 @@ class Rule:
     quiet: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", str(self.name))
+        if isinstance(self.classes, str):
+            object.__setattr__(self, "classes", [self.classes])
         number("score", self.score, 0, 1)
         for name in ("seconds", "speed", "quiet"):
             number(name, getattr(self, name), 0)
         if self.repeat is not None:
             number("repeat", self.repeat, 0)
         if self.inside is not None:
-            corners = [list(each) for each in self.inside]
+            corners = [list(each) if isinstance(each, Sequence) else [each] for each in self.inside]
             if len(corners) < 3 or any(len(each) != 2 for each in corners):
                 raise ValueError(f"rule {self.name}: inside is {corners}; expected three corners [x, y] or more, in px")
             for x, y in corners:
@@ -109,11 +112,16 @@ class Alarms:
     _count: int = field(default=0, init=False)
     _told: dict[tuple[int, int], float] = field(default_factory=dict, init=False)
     _last: dict[int, float] = field(default_factory=dict, init=False)
+    _now: float = field(default=-np.inf, init=False)
 
     def of(self, tracked: Tracked) -> list[Alarm]:
         """Those that begin at a frame."""
         found, frame, classes = [], tracked.seen.frame, tracked.seen.found.classes
-        now = frame.arrival
+        now = frame.arrival if frame.time is None else frame.time
+        if now < self._now:  # another recording
+            self._told.clear()
+            self._last.clear()
+        self._now = now
         for at, rule in enumerate(self.rules):
             for track in tracked.tracks:
                 name = classes[track.label] if track.label < len(classes) else str(track.label)

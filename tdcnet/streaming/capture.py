@@ -20,7 +20,7 @@ STALL = 20.0
 MOST_HUNG = 8
 """Readers that never returned; with more the program would run out of threads and is better started anew."""
 JUMP = 2.0
-"""Seconds that a stream's clock and this machine's may drift apart from one frame to the next."""
+"""Seconds that a stream's clock may run ahead of this machine's from one frame to the next."""
 
 
 class Capture:
@@ -128,7 +128,8 @@ class Capture:
         while mine == self._round:
             try:
                 reader = self._open()
-            except DataError as error:
+            except Exception as caught:
+                error = _as_fault(caught, self.name)
                 if not self._seen() and not self._wait:
                     self._end(mine, error)
                     return
@@ -164,8 +165,8 @@ class Capture:
                     log.info("%s: frames come again", self.name)
                 tries, self._hung = 0, 0
                 self._hand_over(mine, picture)
-        except DataError as error:
-            ended = str(error).removeprefix(f"{self.name}: ")
+        except Exception as caught:
+            ended = str(_as_fault(caught, self.name)).removeprefix(f"{self.name}: ")
         finally:
             reader.close()
         if mine != self._round:
@@ -202,32 +203,41 @@ class Capture:
                 self._news.notify_all()
 
 
+def _as_fault(error: Exception, name: str) -> DataError:
+    """What a reader raised, as a fault of the source; what nobody thought of is told with its traceback."""
+    if isinstance(error, DataError):
+        return error
+    log.error("%s", name, exc_info=error)
+    return DataError(f"{name}: cannot be read ({type(error).__name__})")
+
+
 class _Clock:
     """Seconds since the first frame: by the stream's clock where it has one that can be trusted, else by ours."""
 
     def __init__(self) -> None:
         self._start: float | None = None
-        self._base: tuple[float, float] | None = None  # the stream's time, and seconds since the first frame
-        self._last: tuple[float, float] | None = None  # time that was told, and arrival
+        self._last: tuple[float | None, float, float] | None = None  # of the stream, as told, and arrival
+        self._lost = False
 
     def lost(self) -> None:
         """What comes has another beginning."""
-        self._base = None
+        self._lost = True
 
     def time(self, told: float | None, arrival: float) -> float:
-        """Of the next frame."""
-        if self._start is None:
+        """Of the next frame.
+
+        A stream that comes late, in bursts or faster than it was made keeps its own steps; one whose clock goes back,
+        or ahead by more than has passed, is told by its arrival.
+        """
+        if self._last is None or self._start is None:
             self._start = arrival
-        here = arrival - self._start
-        if told is None:
-            found = here
-        else:
-            if self._base is None:
-                self._base = told, here
-            found = told - self._base[0] + self._base[1]
-            if abs(found - here) > JUMP:  # its clock was set, or frames lay somewhere for long
-                self._base, found = (told, here), here
-        if self._last is not None and found <= self._last[0] and arrival >= self._last[1]:
-            found = self._last[0] + 1e-6
-        self._last = found, arrival
-        return found
+            self._last = told, 0.0, arrival
+            return 0.0
+        before, found, at = self._last
+        passed = max(0.0, arrival - at)
+        step = passed if told is None or before is None or self._lost else told - before
+        if step < 0 or step > passed + JUMP:  # its clock was set
+            step = passed
+        self._lost = False
+        self._last = told, found + max(step, 1e-6), arrival
+        return self._last[1]

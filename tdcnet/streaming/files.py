@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -153,7 +155,9 @@ class RawStream(_Listed):
         size = self._width * self._height * channels * dtype.itemsize
         index, start = 0, None
         while True:
-            block = _exactly(self._pipe, size)
+            block = self._exactly(size)
+            if self._stop.is_set():
+                return
             arrival = time.monotonic()
             if len(block) < size:
                 if block:
@@ -173,17 +177,34 @@ class RawStream(_Listed):
                 yield LiveFrame(grey, grey, index, seconds, arrival, self.name)
             index += 1
 
+    def _exactly(self, size: int) -> bytes:
+        """So many bytes, or fewer at the end, or when it is closed: who waits for a pipe that is silent must not wait
+        for ever."""
+        parts: list[bytes] = []
+        handle = _handle(self._pipe)
+        while size > 0:
+            if handle is None:
+                part = self._pipe.read(size)
+            else:
+                while not select.select([handle], [], [], 0.2)[0]:
+                    if self._stop.is_set():
+                        return b""
+                part = os.read(handle, min(size, 1 << 20))
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-def _exactly(pipe: BinaryIO, size: int) -> bytes:
-    """So many bytes, or fewer at the end."""
-    parts: list[bytes] = []
-    while size > 0:
-        part = pipe.read(size)
-        if not part:
-            break
-        parts.append(part)
-        size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+def _handle(pipe: BinaryIO) -> int | None:
+    """What can be waited for; None where nothing can."""
+    if os.name != "posix":
+        return None
+    try:
+        return pipe.fileno()
+    except (OSError, ValueError):
+        return None
 
 
 class ArrayStream(_Listed):

@@ -44,6 +44,7 @@ class Figures:
         tracks: confirmed ones now.
         alarms: so far.
         seconds: since the start.
+        silent: seconds since the last frame, or the start.
     """
 
     frames: int
@@ -55,6 +56,7 @@ class Figures:
     tracks: int
     alarms: int
     seconds: float
+    silent: float
 
     def text(self) -> str:
         """A line for people."""
@@ -116,6 +118,7 @@ class Live:
             tracks=self._tracks,
             alarms=self._alarms,
             seconds=now - self._begun,
+            silent=now - (times[-1] if times else self._times[-1] if self._times else self._begun),
         )
 
     def run(self) -> Figures:
@@ -130,10 +133,14 @@ class Live:
                 if self._stop.is_set():
                     break
         finally:
-            self.stream.close()
-            for sink in self.sinks:
-                sink.close()
+            self.close()
         return self.figures()
+
+    def close(self) -> None:
+        """Ends source, threads and sinks. A second time it does nothing."""
+        self.stream.close()
+        while self.sinks:
+            self.sinks.pop().close()
 
     def _take(self, tracked: Tracked) -> None:
         least = self.least
@@ -165,10 +172,12 @@ class _Guarded:
             self.sink.intensity_range = intensity
         try:
             self.sink.add(tracked, alarms)
-        except (OSError, FFmpegError) as error:
+        except Exception as error:
             if not self._bad:
+                ours = not isinstance(error, OSError | FFmpegError)
                 why = getattr(error, "strerror", None) or type(error).__name__
-                log.error("%s: cannot be written (%s); detection goes on, and it is tried again", self.name, why)
+                told = "%s: cannot be written (%s); detection goes on, and it is tried again"
+                log.error(told, self.name, why, exc_info=error if ours else None)
             self._bad = True
         else:
             if self._bad:
@@ -178,5 +187,7 @@ class _Guarded:
     def close(self) -> None:
         try:
             self.sink.close()
-        except (OSError, FFmpegError) as error:
-            log.error("%s: could not be ended (%s)", self.name, getattr(error, "strerror", None) or error)
+        except Exception as error:
+            log.error(
+                "%s: could not be ended (%s)", self.name, getattr(error, "strerror", None) or type(error).__name__
+            )

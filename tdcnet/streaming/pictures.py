@@ -21,6 +21,8 @@ GAP = 3
 """Px that brackets stand off a target."""
 LEAST_SIDE = 480
 """Px of a picture's shorter side; smaller frames are doubled."""
+MOST_SIDE = 2560
+"""Px of its longer side, if it is enlarged."""
 
 
 class Painter:
@@ -49,7 +51,7 @@ class Painter:
     def paint(self, tracked: Tracked, intensity_range: Range | None = None) -> Picture:
         """The same of a frame that was taken already."""
         picture = shown(tracked.frame.given, tracked.frame.image, intensity_range)
-        zoom = self.zoom or max(1, -(-LEAST_SIDE // min(picture.shape[:2])))
+        zoom = self.zoom or max(1, min(-(-LEAST_SIDE // min(picture.shape[:2])), MOST_SIDE // max(picture.shape[:2])))
         if zoom > 1:
             picture = np.repeat(np.repeat(picture, zoom, axis=0), zoom, axis=1)
         for track in reversed(tracked.tracks):

@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from tdcnet.data.errors import DataError
 from tdcnet.data.images import MOST_PIXELS, check_pixels, to_counts
 from tdcnet.data.video import CONTAINERS, grey_and_shown
+from tdcnet.finite import number
 from tdcnet.limits import bound
 from tdcnet.streaming.addresses import check_address, without_password
 
 PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,httpproxy,crypto"
 """What an address may lead to; no files."""
 FORMATS = f"{CONTAINERS},rtsp,sdp,mpjpeg,hls"
+TIMELESS = {"mpjpeg", "mjpeg", "h264", "hevc", "m4v", "mpegvideo", "ivf", "gif"}
+"""Formats whose times FFmpeg makes up from a rate that nobody told."""
 MOST_FAULTS = 100
 """Packets one after another that cannot be decoded; then the stream is as good as lost."""
 
@@ -81,8 +84,10 @@ class CameraOptions:
         if self.fourcc is not None and not (0 < len(self.fourcc) <= 4 and self.fourcc.isascii()):
             raise ValueError(f"fourcc is {self.fourcc!r}; expected up to four letters, such as Y16 or MJPG")
         for name in ("open_s", "read_s"):
-            if not 0 < getattr(self, name) <= 3600:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected seconds, above 0 and up to 3600")
+            number(name, getattr(self, name), 0, 3600, above=True)
+        for name in ("width", "height", "fps"):
+            if getattr(self, name) is not None:
+                number(name, getattr(self, name), 0, 100_000, above=True)
 
 
 class CameraReader:
@@ -180,6 +185,7 @@ class AddressReader:
         rate = stream.average_rate or stream.guessed_rate
         self.rate = float(rate) if rate and 0 < rate <= 1000 else None
         self._stream = stream
+        self._has_clock = not set(self._container.format.name.split(",")) & TIMELESS
         self._frames = self._decoded()
 
     def read(self) -> Picture | None:
@@ -188,7 +194,7 @@ class AddressReader:
         if frame is None:
             return None
         grey, given = grey_and_shown(frame, self.name)
-        return Picture(grey, given, None if frame.time is None else float(frame.time))
+        return Picture(grey, given, float(frame.time) if self._has_clock and frame.time is not None else None)
 
     def close(self) -> None:
         """Ends it."""

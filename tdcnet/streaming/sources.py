@@ -12,7 +12,7 @@ from tdcnet.data.errors import DataError
 from tdcnet.finite import number
 from tdcnet.shown import shown
 from tdcnet.streaming.addresses import STDIN, check_address, device_of, is_address, name_of
-from tdcnet.streaming.capture import Capture
+from tdcnet.streaming.capture import STALL, Capture
 from tdcnet.streaming.files import ArrayStream, FileStream, RawStream
 from tdcnet.streaming.frames import Source
 from tdcnet.streaming.readers import AddressReader, CameraOptions, CameraReader
@@ -65,7 +65,7 @@ def open_source(
         if not isinstance(source, Iterable):
             raise DataError(f"source is {shown(source)}; expected a camera, an address, a path, or arrays one by one")
         return ArrayStream(source, rate)
-    live = policy != "every"
+    live, stall = policy != "every", max(STALL, 2 * options.read_s, 2 * options.open_s)
     if source == STDIN:
         if raw is None:
             raise DataError("source - needs what its raw frames are: raw=WIDTHxHEIGHT:TYPE, such as 640x512:uint16")
@@ -73,8 +73,8 @@ def open_source(
             raise DataError("source - reads raw frames from a pipe, and standard input is a terminal")
         return RawStream(sys.stdin.buffer, raw, rate)
     if (device := device_of(source)) is not None:
-        return Capture(lambda: CameraReader(device, options), name_of(source), live, again, wait)
+        return Capture(lambda: CameraReader(device, options), name_of(source), live, again, wait, stall)
     if is_address(source):
         check_address(source)
-        return Capture(lambda: AddressReader(source, options), name_of(source), live, again, wait)
+        return Capture(lambda: AddressReader(source, options), name_of(source), live, again, wait, stall)
     return FileStream(source, realtime, rate)

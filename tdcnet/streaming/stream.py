@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -123,6 +124,7 @@ class _State:
         self._form: tuple[tuple[int, ...], np.dtype[Any]] | None = None
         self._rate: float | None = None
         self._last: int | None = None
+        self._told = -math.inf
         self.viewer = Viewer(detector, options, source.name)
 
     def add(self, frame: LiveFrame) -> _Ready:
@@ -137,7 +139,7 @@ class _State:
         elif self._by_time is not None and frame.time is not None:
             why = self._by_time.seen(self._position + 1, frame.time)
             if why is not None:
-                log.info("%s: %s; nothing before it counts", self.source.name, why)
+                self._tell("%s: %s; nothing before it counts", self.source.name, why)
                 self._stream.restart()
                 self.scene += 1
                 self._last = None
@@ -168,6 +170,13 @@ class _State:
         self._stream = ClipStream(reach, self.options.aligner(num_frames), True, frame.recording)
         self._position, self._last = -1, None
         self.scene += 1
+
+    def _tell(self, message: str, *given: object) -> None:
+        """Once a minute: a detector that is slower than its clips are long begins anew with every frame."""
+        now = time.monotonic()
+        if now - self._told > 60:
+            self._told = now
+            log.info(message, *given)
 
     def _step(self, rate: float | None) -> float | None:
         """Seconds from one frame of a clip to the next; None where nothing tells."""

@@ -60,7 +60,7 @@ class ClutterMap:
         """Takes places [N, 2] of detections that belong to no confirmed track, ``dt`` seconds after the last."""
         if not self.weight:
             return
-        self._gain *= math.exp(dt / REMEMBER)
+        self._gain *= math.exp(min(dt, 10 * REMEMBER) / REMEMBER)
         for y, x in self._cells(centres):
             for near in ((y, x), (y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
                 self._counts[near] = self._counts.get(near, 0.0) + self._gain * (1.0 if near == (y, x) else 0.5)
@@ -79,3 +79,48 @@ class ClutterMap:
         if not np.isfinite(places).all():
             return [(0, 0)] * len(centres)
         return [(int(y), int(x)) for x, y in np.clip(places, -1e6, 1e6)]
+
+
+class Dirt:
+    """What stays on the sensor while the scene moves: dead pixels, dirt on a window, a reticle. No target does.
+
+    Args:
+        moved: px that the scene must have moved by beneath what did not.
+        stays: px within which it stays on the sensor.
+        seconds: that it must have been seen for.
+    """
+
+    RADIUS = 2.5
+    """Px round such a place that belong to it."""
+    FORGET = 120.0
+    """Seconds after which a place where nothing was detected any more is none."""
+
+    def __init__(self, moved: float = 8.0, stays: float = 1.2, seconds: float = 0.7) -> None:
+        self.moved, self.stays, self.seconds = moved, stays, seconds
+        self._places: list[tuple[float, float, float]] = []  # x, y in px of the sensor, and when it was seen last
+
+    def restart(self) -> None:
+        """Forgets all."""
+        self._places.clear()
+
+    def is_dirt(self, way: tuple[float, float], age: float) -> bool:
+        """Whether a track is: px that it has been away from where it began, against the scene and on the sensor."""
+        return way[0] >= self.moved and way[1] <= self.stays and age >= self.seconds
+
+    def learn(self, x: float, y: float, now: float) -> None:
+        """A track at a place of the sensor was dirt."""
+        if not self.at(np.array([[x, y]]), now)[0]:
+            self._places.append((x, y, now))
+
+    def at(self, centres: Floats, now: float) -> NDArray[np.bool_]:
+        """Which detections at [N, 2] lie on dirt."""
+        found = np.zeros(len(centres), bool)
+        self._places = [place for place in self._places if now - place[2] <= self.FORGET]
+        if not len(centres):
+            return found
+        for number, (x, y, _) in enumerate(self._places):
+            near = np.hypot(*(centres - (x, y)).T) <= self.RADIUS
+            if near.any():
+                self._places[number] = (x, y, now)
+            found |= near
+        return found

@@ -14,10 +14,12 @@ from scipy.optimize import linear_sum_assignment
 from tdcnet.finite import number
 from tdcnet.inference.found import Found
 from tdcnet.tracking import kalman
-from tdcnet.tracking.clutter import ClutterMap
+from tdcnet.tracking.clutter import ClutterMap, Dirt
 from tdcnet.tracking.evidence import Evidence, logit, score_of
 
 Floats = NDArray[np.float64]
+MOST = 200
+"""Detections of a frame that are looked at, the best ones."""
 State = Literal["tentative", "confirmed", "coasting"]
 
 
@@ -38,7 +40,11 @@ class TrackerOptions:
         hits: detections that a confirmed track has at least.
         coast: seconds that a confirmed track lives on without a detection; ``coast_tentative`` that another does.
         fuse: seconds over which the scores of a track are put together.
+        moved: what a track's score gains, in logits, for each doubling of how far it has been from where it began, both
+            against the scene and on the sensor; counted from 3 px, and no more than two halvings and three doublings.
         clutter: weight of the map of false alarms, 0 for none.
+        dirt: whether what stays on the sensor while the scene moves is left out. Not for a camera that is turned so
+            that a target stays on one and the same pixel.
     """
 
     weak: float = 0.03
@@ -54,8 +60,10 @@ class TrackerOptions:
     hits: int = 3
     coast: float = 1.0
     coast_tentative: float = 0.2
-    fuse: float = 1.0
+    fuse: float = 0.3
+    moved: float = 0.2
     clutter: float = 1.0
+    dirt: bool = True
 
     def __post_init__(self) -> None:
         number("weak", self.weak, 0, 1)
@@ -63,7 +71,7 @@ class TrackerOptions:
             number("strong", self.strong, 0, 1)
         for name in ("deviation", "acceleration", "speed", "gate", "most", "miss", "fuse"):
             number(name, getattr(self, name), 0, 1e6, above=True)
-        for name in ("deviation_size", "coast", "coast_tentative", "clutter"):
+        for name in ("deviation_size", "coast", "coast_tentative", "clutter", "moved"):
             number(name, getattr(self, name), 0, 1e6)
         number("hits", self.hits, 1, 1e6)
         number("confirm", self.confirm, -1e6, self.most)
@@ -136,6 +144,7 @@ class Tracker:
     def __init__(self, options: TrackerOptions | None = None, evidence: Evidence | None = None) -> None:
         self.options, self.evidence = options or TrackerOptions(), evidence or Evidence()
         self.clutter = ClutterMap(self.options.clutter)
+        self.dirt = Dirt() if self.options.dirt else None
         self._tracks: list[_Track] = []
         self._next = 1
         self._scene: int | None = None
@@ -145,6 +154,8 @@ class Tracker:
         """What comes is another scene: no track lives on, and their ids are not given again."""
         self._tracks.clear()
         self.clutter.restart()
+        if self.dirt is not None:
+            self.dirt.restart()
         self._time = None
 
     def add(self, found: Found, since: Floats | None = None, time: float | None = None) -> list[TrackPoint]:
@@ -160,10 +171,13 @@ class Tracker:
         """
         now = next(each for each in (time, found.time, found.index / 30) if each is not None)
         dt = 1 / 30 if self._time is None else max(1e-6, now - self._time)
-        self._time = now
+        self._time = now if self._time is None else max(now, self._time)
+        now = self._time
         since = np.eye(3) if since is None else np.asarray(since, np.float64)
         self._move(since, dt, now)
         boxes = _Boxes.of(found, self.options)
+        if self.dirt is not None:
+            boxes = boxes.without(self.dirt.at(boxes.centres, now))
         self.clutter.move(since, found.size)
         held = self.clutter.at(boxes.centres)
         given = self._deal_out(boxes, found, held)
@@ -175,9 +189,10 @@ class Tracker:
         for track in self._tracks:
             if track.id not in hit:
                 self._miss(track, dt, now)
+        self._clean(now)
         self._end(found.size, now)
         self._begin(boxes, found, taken, held, now, dt)
-        told = {track.detection for track in self._tracks if track.confirmed and track.detection is not None}
+        told = {which for track, which, _ in given if track.confirmed}
         self.clutter.learn(boxes.centres[[i for i in range(len(boxes.centres)) if i not in told]], dt)
         return sorted((self._point(track, now) for track in self._tracks), key=lambda point: -point.score)
 
@@ -253,7 +268,7 @@ class Tracker:
         track.size += 0.3 * (boxes.sizes[which] - track.size)
         label = int(found.labels[boxes.which[which]])
         track.labels[label] = track.labels.get(label, 0.0) + float(score[0])
-        track.seen, track.hits, track.detection = now, track.hits + 1, which
+        track.seen, track.hits, track.detection = now, track.hits + 1, int(boxes.which[which])
         if track.evidence >= options.confirm and track.hits >= options.hits:
             track.confirmed = True
 
@@ -263,6 +278,8 @@ class Tracker:
         mean, cov = track.kept[0][None], track.kept[1][None]
         start, begin = mean[0, :2].copy(), track.seen
         whole = track.gaps[-1] - begin
+        if whole <= 0:  # time went back
+            return
         last = begin
         for at in track.gaps:
             mean, cov = kalman.predict(mean, cov, at - last, self.options.acceleration)
@@ -277,6 +294,15 @@ class Tracker:
         track.evidence -= self.options.miss * dt
         share = 1 - math.exp(-dt / self.options.fuse)
         track.logit += share * (float(logit(np.array([self.options.weak]))[0]) - track.logit)
+
+    def _clean(self, now: float) -> None:
+        """Ends tracks of what stays on the sensor."""
+        if self.dirt is None:
+            return
+        for track in self._tracks:
+            if self.dirt.is_dirt(track.way, now - track.born):
+                self.dirt.learn(float(track.first[0]), float(track.first[1]), now)
+                track.evidence = -np.inf
 
     def _end(self, size: tuple[int, int], now: float) -> None:
         options = self.options
@@ -311,7 +337,7 @@ class Tracker:
                 seen=now,
                 origin=mean[:2].copy(),
                 first=mean[:2].copy(),
-                detection=which,
+                detection=int(boxes.which[which]),
                 kept=(mean, cov),
                 confirmed=self.options.hits <= 1 and float(first[which]) >= self.options.confirm,
             )
@@ -326,7 +352,7 @@ class Tracker:
         return TrackPoint(
             id=track.id,
             box=box,
-            score=score_of(track.logit),
+            score=score_of(track.logit + self.options.moved * _doublings(min(track.way))),
             label=max(track.labels, key=lambda each: track.labels[each]),
             state=state,
             velocity=(float(track.mean[2]), float(track.mean[3])),
@@ -334,6 +360,11 @@ class Tracker:
             hits=track.hits,
             detection=track.detection,
         )
+
+
+def _doublings(way: float) -> float:
+    """Of 3 px, within bounds."""
+    return min(3.0, max(-2.0, math.log2(max(way, 1e-3) / 3)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,8 +379,19 @@ class _Boxes:
 
     @classmethod
     def of(cls, found: Found, options: TrackerOptions) -> _Boxes:
-        which = np.flatnonzero(found.scores >= options.weak)
+        good = (found.scores >= options.weak) & np.isfinite(found.boxes).all(axis=1)
+        which = np.flatnonzero(good)
+        if len(which) > MOST:
+            which = np.sort(which[np.argsort(-found.scores[which], kind="stable")[:MOST]])
         boxes = found.boxes[which].astype(np.float64)
         sizes = boxes[:, 2:] - boxes[:, :2]
         deviation = options.deviation + options.deviation_size * sizes.max(axis=1, initial=0.0)
         return cls(which, (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5, sizes, found.scores[which].astype(float), deviation)
+
+    def without(self, out: NDArray[np.bool_]) -> _Boxes:
+        """The others."""
+        if not out.any():
+            return self
+        kept = ~out
+        centres, sizes, scores = self.centres[kept], self.sizes[kept], self.scores[kept]
+        return _Boxes(self.which[kept], centres, sizes, scores, self.deviation[kept])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -175,3 +176,61 @@ def test_what_is_wrong_is_told_in_a_line(tmp_path, options, told):
     said = process.communicate(b"", timeout=90)[0].decode()
     assert process.returncode == 1 and f"error: {told}" in said.replace("raw=640x512:float: ", ""), said
     assert "Traceback" not in said and "s3cret" not in said
+
+
+def test_passwords_are_written_nowhere(tmp_path):
+    """Not in the run's folder, and not by Hydra when the command is wrong."""
+    options = [
+        "rtsp://me:s3cretpw@127.0.0.1:9/x",
+        "--token",
+        "s3crettoken",
+        "--post",
+        "http://a:s3cretpost@127.0.0.1:9/",
+    ]
+    options += ["stage.headers={Authorization: 'Bearer s3cretkey'}"]
+    for more, told in (([], "nothing answers"), (["stage.rules=[{nme: x}]"], "has nme; a rule may have name, score")):
+        process = start(tmp_path, *options, *more)
+        said = process.communicate(timeout=90)[0].decode()
+        assert process.returncode == 1 and told in said and "s3cret" not in said, said
+    written = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(written) >= 3
+    for path in written:
+        assert b"s3cret" not in path.read_bytes(), path
+
+
+def test_standard_output_holds_nothing_but_lines(clip, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "tdcnet",
+        "live",
+        str(clip),
+        "--json",
+        "-",
+        f"hydra.run.dir={tmp_path / 'run'}",
+        "trainer=cpu",
+    ]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=90, check=True)
+    lines = done.stdout.decode().splitlines()
+    assert len(lines) > 20 and all(json.loads(line)["video"] == "a clip" for line in lines)
+    assert b"ended:" in done.stderr and b"motion_2d" in done.stderr
+
+
+def test_a_silent_pipe_can_be_left(tmp_path):
+    process = start(tmp_path, "-", "--raw", "64x64", "dataset.align=none", stdin=subprocess.PIPE)
+    process.stdin.write(bytes(64 * 64 * 5))
+    process.stdin.flush()
+    time.sleep(15)
+    process.send_signal(signal.SIGTERM)
+    try:
+        assert process.wait(timeout=20) == 0, process.stdout.read().decode()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_page_that_cannot_be_served_is_told_and_all_ends(clip, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = start(tmp_path, clip, "--page", taken.getsockname()[1], "--realtime")
+        said = process.communicate(timeout=90)[0].decode()
+    assert process.returncode == 1 and "the port is taken" in said and "terminate called" not in said, said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -61,7 +62,8 @@ def test_a_spot_is_tracked_told_and_written(detector, tmp_path):
     assert len(pictures) == 40 and pictures[0].shape == (512, 768, 3)
     assert (np.abs(pictures[-1].astype(int) - np.array([255, 150, 40])).sum(-1) < 120).any(), "a track is drawn"
     (picture,) = (tmp_path / "pictures").iterdir()
-    assert picture.name == "frames_000001_target.jpg" and cv2.imread(str(picture)).shape == (512, 768, 3)
+    assert re.fullmatch(r"frames_\d{8}_\d{6}_000001_target\.jpg", picture.name)
+    assert cv2.imread(str(picture)).shape == (512, 768, 3)
 
 
 def test_a_video_can_be_read_before_it_is_ended(detector, tmp_path):
@@ -86,7 +88,7 @@ def test_video_comes_in_segments_and_around_alarms_only(detector, tmp_path):
     (file,) = around.files
     with av.open(str(file)) as container:
         assert 13 <= sum(1 for _ in container.decode(video=0)) <= 18
-    assert len(list((tmp_path / "kept").iterdir())) == 2 == len(kept.files)
+    assert sorted((tmp_path / "kept").iterdir()) == sorted(kept.files)[-2:]
 
 
 def test_a_disk_that_is_full_ends_no_watching(detector, tmp_path, caplog):

@@ -27,6 +27,9 @@ from tdcnet.streaming.sources import open_source
         ("rtsp://a:s3cret@host:99999/x", "rtsp://..."),
         ("rtsp://a:s3c@ret@host/x", "rtsp://host/x"),
         ("rtsp://[s3cret/x", "rtsp://..."),
+        ("rtsp://u:12/s3cret@host/x", "rtsp://..."),
+        ("rtsp://h/user=admin&password=s3cret&channel=1", "rtsp://h/user=...&password=...&channel=1"),
+        ("rtsp:/u:s3cret@h/x", "rtsp://..."),
     ],
 )
 def test_no_password_is_told(address, told):
@@ -198,17 +201,20 @@ def test_a_stream_can_be_closed_while_nothing_comes():
 
 def test_time_is_the_streams_own_until_it_jumps():
     clock = _Clock()
-    assert [clock.time(told, at) for told, at in [(7.0, 100.0), (7.04, 100.3), (7.08, 100.31)]] == [
-        0,
-        pytest.approx(0.04),
-        pytest.approx(0.08),
-    ], "as it was sent, not as it came"
-    assert clock.time(99.0, 100.35) == pytest.approx(0.35), "a clock that was set"
-    assert clock.time(99.04, 100.4) == pytest.approx(0.39)
+    came = [(7.0, 100.0), (7.04, 100.3), (7.08, 100.31), (7.12, 109.0), (7.16, 109.01)]
+    told = [clock.time(at, arrival) for at, arrival in came]
+    assert told == pytest.approx([0, 0.04, 0.08, 0.12, 0.16]), "as it was sent, however late it came"
+    assert clock.time(99.0, 109.1) == pytest.approx(0.25), "a clock that was set: what has passed"
+    assert clock.time(99.04, 109.11) == pytest.approx(0.29)
+    assert clock.time(3.0, 109.31) == pytest.approx(0.49), "and one that was set back"
     clock.lost()
-    assert clock.time(0.0, 130.0) == pytest.approx(30.0), "after it was lost: the pause is there"
-    assert clock.time(None, 130.1) == pytest.approx(30.1)
-    later = [clock.time(0.05, 130.1 + 0.001 * i) for i in range(3)]
+    assert clock.time(0.0, 139.31) == pytest.approx(30.49), "after it was lost: the pause is there"
+    assert clock.time(None, 139.41) == pytest.approx(30.59)
+    fast = _Clock()
+    assert [fast.time(0.04 * i, 0.004 * i) for i in range(200)][-1] == pytest.approx(0.04 * 199), (
+        "faster than it was made"
+    )
+    later = [clock.time(0.05, 139.41) for i in range(3)]
     assert later == sorted(later) and len(set(later)) == 3, "never backwards"
 
 

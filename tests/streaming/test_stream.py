@@ -165,9 +165,12 @@ def test_the_nearest_frame_stands_for_one_that_is_not_there():
 def test_after_a_long_pause_nothing_before_counts():
     clock = ByTime(3, 0.1)
     assert [clock.seen(i, i / 10) for i in range(4)] == [None] * 4
-    assert clock.seen(4, 0.5) is None
-    assert "nothing came for 0.5 s" in clock.seen(5, 1.0) and clock(5) == ([5, 5, 5], False)
-    assert "went back by 0.4 s" in clock.seen(6, 0.6)
+    assert clock.seen(4, 1.2) is None, "short clips: a second does not matter"
+    assert "nothing came for 1.8 s" in clock.seen(5, 3.0) and clock(5) == ([5, 5, 5], False)
+    assert "went back by 0.4 s" in clock.seen(6, 2.6)
+    long = ByTime(5, 0.4)
+    assert [long.seen(i, t) for i, t in enumerate([0.0, 1.5])] == [None, None]
+    assert long.seen(2, 3.2) is not None
 
 
 def test_a_stream_with_lost_frames_finds_the_same(detector, caplog):

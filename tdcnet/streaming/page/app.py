@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import hmac
 import json
 import logging
@@ -14,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import uvicorn
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -47,7 +49,8 @@ STALE = 30.0
 HEADER = "x-tdcnet"
 """Of whatever changes something: no other site's form can send it."""
 SAFE = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -79,6 +82,7 @@ class Page:
     ) -> None:
         self.live, self.board, self.trial = live, board, trial
         self.host, self.port = host, port
+        token = None if token is None else str(token)
         if token is not None and len(token) < 8:
             raise ValueError(
                 "the page's token has fewer than 8 characters; give a longer one, or none to have one made"
@@ -94,7 +98,7 @@ class Page:
         """What a browser is given."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         host = f"[{host}]" if ":" in host else host
-        return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
+        return f"http://{host}:{self.port}/" + (f"?token={quote(self.token, safe='')}" if self.token else "")
 
     def start(self) -> None:
         """Begins to serve.
@@ -109,7 +113,7 @@ class Page:
             log_level="critical",
             access_log=False,
             lifespan="off",
-            limit_concurrency=64,
+            limit_concurrency=256,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=1,
             server_header=False,
@@ -151,8 +155,10 @@ class Page:
         if self.token is None:
             # A name that leads to this machine by another site's doing is none of ours.
             return (request.url.hostname or "") in LOOPBACK
-        given = request.headers.get("authorization", "").removeprefix("Bearer ") or request.cookies.get(COOKIE, "")
-        return hmac.compare_digest(given.encode(), self.token.encode())
+        given = request.headers.get("authorization", "").removeprefix("Bearer "), request.cookies.get(COOKIE, "")
+        return any(hmac.compare_digest(each.encode(), _cookie(self.token).encode()) for each in given) or (
+            hmac.compare_digest(given[0].encode(), self.token.encode())
+        )
 
     def _guarded(self, handler: Handler, changes: bool = False) -> Handler:
         async def answer(request: Request) -> Response:
@@ -160,7 +166,7 @@ class Page:
                 given = request.query_params.get("token", "")
                 if self.token is not None and hmac.compare_digest(given.encode(), self.token.encode()):
                     response: Response = RedirectResponse(request.url.path, 303)  # the token leaves the address
-                    response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+                    response.set_cookie(COOKIE, _cookie(self.token), httponly=True, samesite="strict")
                     response.headers.update(SAFE)
                     return response
                 return PlainTextResponse("not allowed; open the address with its token", 403, SAFE)
@@ -218,29 +224,29 @@ class Page:
         }
 
     async def _alarms(self, request: Request) -> Response:
-        told = []
-        for each in list(self.board.alarms):
-            picture = base64.b64encode(each.picture).decode()
-            told.append({**each.told, "at": each.at, "picture": picture})
         try:
             known = int(request.query_params.get("known", "0"))
         except ValueError:
             known = 0
-        return JSONResponse([each for each in told if each["alarm"] > known])
+        told = []
+        for each in list(self.board.alarms):
+            if each.told["alarm"] > known:
+                told.append({**each.told, "at": each.at, "picture": base64.b64encode(each.picture).decode()})
+        return JSONResponse(told)
 
     async def _least(self, request: Request) -> Response:
         try:
-            value = float(json.loads(await _body(request, 1000))["least"])
-            if not 0 <= value <= 1:
+            value = json.loads(await _body(request, 1000))["least"]
+            if isinstance(value, bool) or not 0 <= value <= 1:
                 raise ValueError
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return PlainTextResponse('expected {"least": a number from 0 to 1}', 400)
-        self.live.least = value
+        self.live.least = float(value)
         return JSONResponse({"least": value})
 
     async def _health(self, request: Request) -> Response:
         figures = self.live.figures()
-        good = figures.state == "running" and (figures.rate > 0 or figures.seconds < STALE)
+        good = figures.state == "running" and figures.silent < STALE
         return JSONResponse({"state": figures.state, "rate": round(figures.rate, 2)}, 200 if good else 503, SAFE)
 
     async def _prometheus(self, request: Request) -> Response:
@@ -257,11 +263,15 @@ class Page:
         try:
             size = 0
             with taken.open("wb") as file:
-                async for part in request.stream():
+                parts = request.stream().__aiter__()
+                while (part := await asyncio.wait_for(_next(parts), PATIENCE)) is not None:
                     size += len(part)
                     if size > MOST_BYTES:
                         raise DataError(f"larger than {MOST_BYTES >> 20} MiB")
                     file.write(part)
+        except TimeoutError:
+            self.trial.refuse("nothing came for long")
+            return PlainTextResponse("nothing came for long", 408)
         except (DataError, OSError) as error:
             self.trial.refuse(str(error))
             return PlainTextResponse(str(error), 413 if isinstance(error, DataError) else 507)
@@ -285,6 +295,19 @@ def _file(name: str, kind: str) -> Handler:
         return FileResponse(HERE / name, media_type=f"{kind}; charset=utf-8")
 
     return answer
+
+
+def _cookie(token: str) -> str:
+    """A token as a cookie can hold it."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+async def _next(parts: Any) -> bytes | None:
+    """The next part of a body; None at its end."""
+    try:
+        return bytes(await parts.__anext__())
+    except StopAsyncIteration:
+        return None
 
 
 async def _body(request: Request, most: int) -> bytes:

@@ -16,6 +16,7 @@ function figures(told) {
   $("dropped").textContent = told.dropped;
   $("count").textContent = told.alarms ? `(${told.alarms})` : "";
   if (!dragging) { $("least").value = told.least; $("shown").textContent = told.least.toFixed(2); }
+  if (told.alarms < known) { known = 0; $("alarms").textContent = ""; }  // it was started anew
   if (told.alarms > known) alarms();
 }
 

@@ -71,9 +71,9 @@ class Trial:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> None:
+        sink = Segments(self._folder / "out", seconds=1e9)
         try:
             ids = set()
-            sink = Segments(self._folder / "out", seconds=1e9)
             with self._track(self._folder / "given.mp4") as stream:
                 for tracked in self._some(stream):
                     sink.intensity_range = stream.stream.intensity_range
@@ -89,6 +89,7 @@ class Trial:
             log.exception("a video that was handed in")
             self._state, self._why = "failed", "it could not be looked at; the log tells why"
         finally:
+            sink.close()
             (self._folder / "given.mp4").unlink(missing_ok=True)
 
     def _some(self, stream: TrackStream) -> Iterator[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +19,27 @@ if TYPE_CHECKING:
     from tdcnet.tracking.stream import Tracked
 
 
+STDOUT = "-"
+"""Stands for standard output."""
+
+
+@functools.cache
+def claim_stdout() -> TextIO:
+    """Standard output for data alone: whatever else is said from now on goes to standard error."""
+    sys.stdout.flush()
+    data = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    return data
+
+
 class _Lines:
     """A text file that grows line by line; lines that a full disk kept from it are left out."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file: TextIO | None = None
-        if str(path) == "-":
-            self._file = sys.stdout
+        if str(path) == STDOUT:
+            self._file = claim_stdout()
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a", encoding="utf-8", newline="", buffering=1)
@@ -36,7 +51,7 @@ class _Lines:
 
     def close(self) -> None:
         """Ends it."""
-        if self._file is not None and self._file is not sys.stdout:
+        if self._file is not None and str(self.path) != STDOUT:
             self._file.close()
         self._file = None
 
@@ -67,7 +82,7 @@ class Csv(_Lines):
     """
 
     def __init__(self, path: str | Path) -> None:
-        new = not Path(path).is_file() or not Path(path).stat().st_size
+        new = str(path) == STDOUT or not Path(path).is_file() or not Path(path).stat().st_size
         super().__init__(path)
         assert self._file is not None
         self._rows = CsvWriter(self._file)
@@ -90,7 +105,8 @@ class Mot(_Lines):
     """
 
     def __init__(self, path: str | Path) -> None:
-        Path(path).unlink(missing_ok=True)
+        if str(path) != STDOUT:
+            Path(path).unlink(missing_ok=True)
         super().__init__(path)
 
     def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import logging
 import threading
@@ -10,10 +12,11 @@ import urllib.request
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tdcnet.data.errors import DataError
 from tdcnet.streaming import rows
-from tdcnet.streaming.addresses import without_password
+from tdcnet.streaming.addresses import check_address, without_password
 
 if TYPE_CHECKING:
     from tdcnet.streaming.alarms import Alarm
@@ -50,8 +53,10 @@ class Post:
         self.name = without_password(address)
         if not address.lower().startswith(("http://", "https://")):
             raise DataError(f"{self.name}: alarms are sent to an address that begins with http:// or https://")
+        check_address(address)
+        address, login = _without_login(address)
         self._address, self._patience, self._pauses = address, patience, pauses
-        self._headers = {**(headers or {}), "Content-Type": "application/json"}
+        self._headers = {**login, **(headers or {}), "Content-Type": "application/json"}
         self._waiting: deque[dict[str, Any]] = deque()
         self._most, self.dropped, self.sent = most, 0, 0
         self._news = threading.Condition()
@@ -104,8 +109,8 @@ class Post:
                 self._news.wait_for(lambda: self._closed, self._pauses[min(failed, len(self._pauses)) - 1])
 
     def _send(self, told: dict[str, Any], failed: int) -> bool:
-        body = json.dumps(told, ensure_ascii=False).encode()
         try:
+            body = json.dumps(told).encode()
             request = urllib.request.Request(self._address, body, self._headers, method="POST")
             with self._opener.open(request, timeout=self._patience) as answer:
                 answer.read(65536)
@@ -114,7 +119,7 @@ class Post:
                 log.error("%s: does not take an alarm (%d), which is dropped", self.name, error.code)
                 return True
             why = f"answers {error.code}"
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             why = type(getattr(error, "reason", error)).__name__
         else:
             self.sent += 1
@@ -124,6 +129,16 @@ class Post:
         if not failed:
             log.warning("%s: takes no alarm (%s); it is tried again", self.name, why)
         return False
+
+
+def _without_login(address: str) -> tuple[str, dict[str, str]]:
+    """An address without its name and password, and the header that tells them."""
+    parts = urlsplit(address)
+    if parts.username is None:
+        return address, {}
+    given = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return bare, {"Authorization": f"Basic {base64.b64encode(given.encode()).decode()}"}
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

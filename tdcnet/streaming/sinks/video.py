@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from tdcnet.data.safe_names import safe_name
+from tdcnet.finite import number
 from tdcnet.streaming.pictures import Painter, Picture
 
 if TYPE_CHECKING:
@@ -29,6 +31,17 @@ log = logging.getLogger(__name__)
 # A player finds the tables in each part, and a part is written every second: what was cut off is at most that.
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
 TICK = Fraction(1, 90_000)
+PAUSE = 10.0
+"""Seconds after a fault until the next file is begun."""
+VIDEO = re.compile(r".+_\d{8}_\d{6}(_\d+)?\.mp4")
+PICTURE = re.compile(r".+_\d{8}_\d{6}_\d{6,}_.+\.jpg")
+"""Names of what is written here; nothing else in a folder is ever removed."""
+
+
+def _of_before(folder: Path, names: re.Pattern[str]) -> list[Path]:
+    """Files of earlier runs, the oldest first."""
+    found = [path for path in folder.iterdir() if names.fullmatch(path.name)]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 class Segments:
@@ -56,18 +69,29 @@ class Segments:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.intensity_range: Range | None = None
-        self._rate, self._seconds, self._keep = rate, seconds, keep
+        number("seconds", seconds, 0, above=True)
+        number("before", before, 0, 3600)
+        number("after", after, 0)
+        number("keep", keep, 0)
+        self._rate, self._seconds, self._keep = rate, seconds, int(keep)
         self._alarms_only, self._before, self._after = alarms_only, before, after
         self._painter = Painter()
         self._waiting: deque[tuple[float, bytes]] = deque()  # JPEG, or the seconds before an alarm fill the memory
         self._until = -np.inf
         self._file: _Mp4 | None = None
+        self._again, self._last = -np.inf, -np.inf
+        self._kept = deque(_of_before(self.folder, VIDEO))
         self.files: list[Path] = []
 
     def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
         """The next frame."""
         now = tracked.frame.arrival if tracked.frame.time is None else tracked.frame.time
         picture = self._painter.draw(tracked, self.intensity_range)
+        if now < self._last:  # another recording
+            self._until = -np.inf
+            self._waiting.clear()
+            self._end()
+        self._last = now
         if alarms:
             self._until = now + self._after
         if self._alarms_only and now > self._until:
@@ -79,6 +103,8 @@ class Segments:
         if self._file is not None and self._file.size != picture.shape[:2]:
             self._end()
         if self._file is None:
+            if time.monotonic() < self._again:  # a disk that was full: not a new file for each frame
+                return
             self._file = self._begin(tracked.frame.recording, picture)
             for at, told in self._waiting:
                 old = cv2.imdecode(np.frombuffer(told, np.uint8), cv2.IMREAD_COLOR)
@@ -88,6 +114,7 @@ class Segments:
         try:
             self._file.add(picture, now)
         except (OSError, FFmpegError):
+            self._again = time.monotonic() + PAUSE
             self._end()
             raise
 
@@ -109,10 +136,15 @@ class Segments:
         while path.exists():
             count += 1
             path = self.folder / f"{base}_{count}.mp4"
-        made = _Mp4(path, (picture.shape[0], picture.shape[1]), self._rate)
+        try:
+            made = _Mp4(path, (picture.shape[0], picture.shape[1]), self._rate)
+        except (OSError, FFmpegError):
+            self._again = time.monotonic() + PAUSE
+            raise
         self.files.append(path)
-        while self._keep and len(self.files) > self._keep:
-            self.files.pop(0).unlink(missing_ok=True)
+        self._kept.append(path)
+        while self._keep and len(self._kept) > self._keep:
+            self._kept.popleft().unlink(missing_ok=True)
         return made
 
     def _end(self) -> None:
@@ -166,7 +198,7 @@ class _Mp4:
 
 
 class Snapshots:
-    """A picture of each alarm: ``RECORDING_ALARM_RULE.jpg``.
+    """A picture of each alarm: ``RECORDING_YYYYmmdd_HHMMSS_ALARM_RULE.jpg``.
 
     Args:
         folder: for the pictures.
@@ -174,11 +206,12 @@ class Snapshots:
     """
 
     def __init__(self, folder: str | Path, keep: int = 0) -> None:
-        self.folder, self._keep = Path(folder), keep
+        number("keep", keep, 0)
+        self.folder, self._keep = Path(folder), int(keep)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.intensity_range: Range | None = None
         self._painter = Painter()
-        self._files: deque[Path] = deque()
+        self._files = deque(_of_before(self.folder, PICTURE))
 
     def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
         """The next frame."""
@@ -188,7 +221,8 @@ class Snapshots:
         picture = cv2.cvtColor(self._painter.draw(tracked, self.intensity_range), cv2.COLOR_RGB2BGR)
         good, told = cv2.imencode(".jpg", picture)
         for alarm in alarms if good else ():
-            path = self.folder / f"{safe_name(alarm.recording)}_{alarm.number:06d}_{safe_name(alarm.rule)}.jpg"
+            when = f"{time.strftime('%Y%m%d_%H%M%S')}_{alarm.number:06d}"
+            path = self.folder / f"{safe_name(alarm.recording)}_{when}_{safe_name(alarm.rule)}.jpg"
             path.write_bytes(told.tobytes())
             self._files.append(path)
             while self._keep and len(self._files) > self._keep:
