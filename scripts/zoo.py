@@ -68,7 +68,7 @@ def pack(checkpoint: Path, name: str, root: Path) -> None:
         stage("deploy", f"ckpt_path={checkpoint}", f"dataset.root={root}", "stage.formats=[]", at / "deploy")
         network = load_detector(checkpoint)  # in training form, which others may start from
         record = read_record(at / "deploy" / "deploy" / CONFIG)
-        command = " ".join(
+        command = texts.get("command") or " ".join(
             re.sub(r"^(dataset\.root)=.*", r"\1=PATH", word) for word in shlex.split(record.command)
         ).replace("python app.py", "python train.py")
         export(folder, halved(network), replace(record, name=name, command=command))
@@ -105,7 +105,7 @@ def pack(checkpoint: Path, name: str, root: Path) -> None:
         },
         "training": {
             "command": command,
-            "seed": int(dict(word.partition("=")[::2] for word in shlex.split(command)).get("seed", 0)),
+            "seed": int(dict(word.partition("=")[::2] for word in shlex.split(record.command)).get("seed", 0)),
             "steps": int(content["global_step"]),
             "minutes": float(content["minutes"]),
             "machine": texts["machine"],

@@ -20,6 +20,8 @@ from tdcnet.tracking.evidence import Evidence, logit, score_of
 Floats = NDArray[np.float64]
 MOST = 200
 """Detections of a frame that are looked at, the best ones."""
+FAR = 8.0
+"""Px from where it began by which a track has moved for sure."""
 State = Literal["tentative", "confirmed", "coasting"]
 
 
@@ -38,6 +40,9 @@ class TrackerOptions:
         most: evidence that a track can have at most: what is lost is given up in time.
         miss: evidence that a second without a detection takes.
         hits: detections that a confirmed track has at least.
+        score: score that a track needs to be confirmed, None for the detector's threshold; a third of it where it has
+            moved by :data:`FAR`, against the scene and on the sensor. What stands is found again in each frame, and
+            its evidence adds up however weak it is.
         coast: seconds that a confirmed track lives on without a detection; ``coast_tentative`` that another does.
         fuse: seconds over which the scores of a track are put together.
         moved: what a track's score gains, in logits, for each doubling of how far it has been from where it began, both
@@ -58,6 +63,7 @@ class TrackerOptions:
     most: float = 30.0
     miss: float = 20.0
     hits: int = 3
+    score: float | None = None
     coast: float = 1.0
     coast_tentative: float = 0.2
     fuse: float = 0.3
@@ -67,8 +73,9 @@ class TrackerOptions:
 
     def __post_init__(self) -> None:
         number("weak", self.weak, 0, 1)
-        if self.strong is not None:
-            number("strong", self.strong, 0, 1)
+        for name in ("strong", "score"):
+            if getattr(self, name) is not None:
+                number(name, getattr(self, name), 0, 1)
         for name in ("deviation", "acceleration", "speed", "gate", "most", "miss", "fuse"):
             number(name, getattr(self, name), 0, 1e6, above=True)
         for name in ("deviation_size", "coast", "coast_tentative", "clutter", "moved"):
@@ -269,8 +276,15 @@ class Tracker:
         label = int(found.labels[boxes.which[which]])
         track.labels[label] = track.labels.get(label, 0.0) + float(score[0])
         track.seen, track.hits, track.detection = now, track.hits + 1, int(boxes.which[which])
-        if track.evidence >= options.confirm and track.hits >= options.hits:
+        if track.evidence >= options.confirm and track.hits >= options.hits and self._is_sure(track):
             track.confirmed = True
+
+    def _score(self, track: _Track) -> float:
+        return score_of(track.logit + self.options.moved * _doublings(min(track.way)))
+
+    def _is_sure(self, track: _Track) -> bool:
+        least = self.evidence.threshold if self.options.score is None else self.options.score
+        return self._score(track) >= (least / 3 if min(track.way) >= FAR else least)
 
     def _go_through_again(self, track: _Track, centre: Floats, deviation: float) -> None:
         """The gap before a detection once more, as if it had been seen on the straight line to it."""
@@ -352,7 +366,7 @@ class Tracker:
         return TrackPoint(
             id=track.id,
             box=box,
-            score=score_of(track.logit + self.options.moved * _doublings(min(track.way))),
+            score=self._score(track),
             label=max(track.labels, key=lambda each: track.labels[each]),
             state=state,
             velocity=(float(track.mean[2]), float(track.mean[3])),
