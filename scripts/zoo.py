@@ -68,13 +68,21 @@ def pack(checkpoint: Path, name: str, root: Path) -> None:
         stage("deploy", f"ckpt_path={checkpoint}", f"dataset.root={root}", "stage.formats=[]", at / "deploy")
         network = load_detector(checkpoint)  # in training form, which others may start from
         record = read_record(at / "deploy" / "deploy" / CONFIG)
+        seed = int(dict(word.partition("=")[::2] for word in shlex.split(record.command)).get("seed", 0))
         command = texts.get("command") or " ".join(
             re.sub(r"^(dataset\.root)=.*", r"\1=PATH", word) for word in shlex.split(record.command)
         ).replace("python app.py", "python train.py")
         export(folder, halved(network), replace(record, name=name, command=command))
         stage("eval", f"ckpt_path={folder}", f"dataset.root={root}", at / "eval")
         stage("eval", f"ckpt_path={folder}", f"dataset.root={root}", "+dataset/degrade=hard", at / "hard")
-        stage("stress", f"ckpt_path={folder}", f"dataset.root={root}", f"dataset.val_step={STRESS_STEP}", at / "stress")
+        stage(
+            "stress",
+            f"ckpt_path={folder}",
+            f"dataset.root={root}",
+            f"dataset.val_step={STRESS_STEP}",
+            "stage.baselines=[]",
+            at / "stress",
+        )
         metrics = json.loads((at / "eval" / "metrics.json").read_text())
         threshold = metrics["threshold@0.1"]
         record = replace(read_record(folder / CONFIG), threshold=threshold)
@@ -105,7 +113,7 @@ def pack(checkpoint: Path, name: str, root: Path) -> None:
         },
         "training": {
             "command": command,
-            "seed": int(dict(word.partition("=")[::2] for word in shlex.split(record.command)).get("seed", 0)),
+            "seed": seed,
             "steps": int(content["global_step"]),
             "minutes": float(content["minutes"]),
             "machine": texts["machine"],

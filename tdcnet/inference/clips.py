@@ -185,7 +185,7 @@ class ClipStream:
         moved = None
         if self._camera is not None:
             moved = np.stack([self._camera.between(each, position) for each in wanted]).astype(np.float32)
-            self._camera.forget(wanted[0])
+            self._camera.forget(min(wanted[0], position - 1))  # from the last frame to this one is asked for, too
         return Clip(position, wanted, [self._kept[each] for each in wanted], whole, moved)
 
     def between(self, frame: int, newest: int) -> NDArray[np.float64]:

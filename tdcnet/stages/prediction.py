@@ -79,9 +79,10 @@ def sources_of(given: Any, stage: str) -> list[str]:
     empty: list[str] = []
     for each in given if isinstance(given, list) else [given]:
         if not isinstance(each, str) or "://" in each or (each.isdecimal() and not Path(each).exists()):
+            told = without_password(each) if isinstance(each, str) and "://" in each else each
             raise ValueError(
-                f"source={without_password(each)} is a camera or a stream, which `tdcnet live` watches; give a video "
-                f"file or a folder of images (source=./{each} where a folder is called so)"
+                f"source={told} is a camera or a stream, which `tdcnet live` watches; give a video "
+                f"file or a folder of images (source=./{told} where a folder is called so)"
             )
         matches = sorted(glob.glob(each)) if any(mark in each for mark in "*?[") and not Path(each).exists() else [each]
         empty += [] if matches else [each]

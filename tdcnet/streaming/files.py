@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import select
@@ -15,12 +16,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tdcnet.data.errors import DataError
+from tdcnet.data.errors import MOST_TOLD, DataError
 from tdcnet.data.folders import sources
 from tdcnet.data.frames import VIDEO_SUFFIXES
 from tdcnet.data.images import check_pixels, grey_of
+from tdcnet.data.sequence import Sequence
 from tdcnet.data.video import declared_rate, decode
 from tdcnet.streaming.frames import LiveFrame, State
+
+log = logging.getLogger(__name__)
 
 RAW = re.compile(r"([0-9]{1,5})x([0-9]{1,5})(?::(uint8|uint16|uint16be|rgb24))?$")
 """How raw frames are told: width x height : type."""
@@ -86,7 +90,7 @@ class FileStream(_Listed):
         self._is_video = self._path.is_file() and self._path.suffix.lower() in VIDEO_SUFFIXES
         told = declared_rate(self._path) if self._is_video else None
         super().__init__(self._path.name or str(self._path), rate or told or (30.0 if realtime else None))
-        self._realtime, self._given_rate = realtime, rate
+        self._realtime, self._given_rate, self._bad = realtime, rate, 0
 
     def _all(self) -> Iterator[LiveFrame]:
         start: float | None = None
@@ -122,7 +126,17 @@ class FileStream(_Listed):
                     seconds_ = float(told_times[index])
                 else:
                     seconds_ = index / self._rate if self._rate else None  # type: ignore[assignment]
-                yield np.asarray(sequence.frames.read(index)), seconds_, sequence.name, begins
+                yield self._image(sequence, index), seconds_, sequence.name, begins
+
+    def _image(self, sequence: Sequence, index: int) -> NDArray[Any] | None:
+        """A frame of a folder; one that cannot be read is left out, and told."""
+        try:
+            return np.asarray(sequence.frames.read(index))
+        except DataError as error:
+            self._bad += 1
+            if self._bad <= MOST_TOLD:
+                log.warning("left out: %s", error)
+            return None
 
 
 class RawStream(_Listed):

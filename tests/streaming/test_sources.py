@@ -258,6 +258,14 @@ def test_folders_come_with_their_gaps(tmp_path):
     assert [frame.begins for frame in frames] == [True, False, False, True, False]
 
 
+def test_a_picture_that_cannot_be_read_is_left_out(tmp_path, caplog):
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number:03d}.png"), np.full((4, 6), number, np.uint8))
+    (tmp_path / "002.png").write_bytes(b"no picture")
+    assert numbers(FileStream(tmp_path, rate=10.0).frames()) == [0, 1, 3]
+    assert "left out" in caplog.text and "002.png" in caplog.text
+
+
 def test_arrays_are_taken_one_by_one():
     asked = []
 

@@ -221,6 +221,12 @@ def test_where_the_camera_went_is_told(detector):
     np.testing.assert_allclose(steps[:, 1, 2], 0, atol=0.2)
 
 
+def test_where_the_camera_went_is_told_to_a_slow_detector(detector):
+    """A frame each quarter of a second: of each clip's past there is nothing, but tracks must be moved."""
+    seen = list(detector.stream(scene((64, 96), 8), rate=4.0))
+    np.testing.assert_allclose([each.since[0, 2] for each in seen[1:]], -1, atol=0.2)
+
+
 def test_16_bits_from_the_first_frame_on(detector):
     frames = scene((64, 96), 12, dtype=np.uint16)
     with detector.stream(frames) as stream:

@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,18 +18,14 @@ from safetensors.torch import load_file
 
 import tdcnet
 from tdcnet.commands.models import main as models
+from tdcnet.deploy.gate import build_network
 from tdcnet.deploy.optional import MissingPackage
 from tdcnet.deploy.transfer import take_over
 from tdcnet.deploy.weights import CheckpointError, read_weights
 from tdcnet.inference.detector import load
-from tdcnet.models import presets
 from tdcnet.weights import DEFAULT, ROOT, card_of, find, hub, list_models
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
-NETWORKS = {
-    "motion_2d_fine": presets.motion_2d_fine,
-    "tdcnet_nano": partial(presets.tdcnet_nano, differences=True),
-}
 
 
 def scene(frames=70, size=(256, 320), seed=0):
@@ -83,8 +78,8 @@ def test_a_model_finds_what_moves(name):
 
 def test_a_training_may_start_from_a_model():
     for name in list_models():
-        card = card_of(name)
-        taken = take_over(NETWORKS[card["network"]](num_classes=1), read_weights(find(name)), name)
+        weights = read_weights(find(name))
+        taken = take_over(build_network(weights.record.model, name), weights, name)
         assert not taken.own and not taken.left
 
 
