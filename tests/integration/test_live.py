@@ -220,7 +220,7 @@ def test_a_silent_pipe_can_be_left(tmp_path):
     process = start(tmp_path, "-", "--raw", "64x64", "dataset.align=none", stdin=subprocess.PIPE)
     process.stdin.write(bytes(64 * 64 * 5))
     process.stdin.flush()
-    time.sleep(15)
+    time.sleep(10)
     process.send_signal(signal.SIGTERM)
     try:
         assert process.wait(timeout=20) == 0, process.stdout.read().decode()
