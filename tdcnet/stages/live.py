@@ -63,6 +63,12 @@ def live(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> 
         torch.set_num_threads(int(stage.threads))
     parts = build(cfg, overrides, weights, ready=True)
     detector = detector_of(cfg, parts)
+    for rule in rules:
+        if wrong := [each for each in rule.classes or () if each not in detector.classes]:
+            raise ValueError(
+                f"stage.rules: {rule.name} is about {', '.join(map(str, wrong))}, which {detector.name} does not know; "
+                f"it finds {', '.join(detector.classes)}"
+            )
     with _watching(cfg, detector, source, Alarms(rules)) as watcher:
         figures = watcher.run()
     log.info("%s", figures.text())

@@ -107,6 +107,11 @@ def test_sources_that_are_cameras_are_for_live(run_zoo):
         run_zoo("stage=live")
 
 
+def test_rules_about_what_is_never_found_are_refused(run_zoo, clip):
+    with pytest.raises(ValueError, match=r"bird, which .* does not know; it finds target"):
+        run_zoo("stage=live", f"source='{clip}'", "stage.rules=[{classes: [bird]}]")
+
+
 def start(tmp_path, *options, **given):
     command = [
         sys.executable,
