@@ -80,6 +80,7 @@ class Segments:
         self._until = -np.inf
         self._file: _Mp4 | None = None
         self._again, self._last = -np.inf, -np.inf
+        self._base, self._count = "", 0
         self._kept = deque(_of_before(self.folder, VIDEO))
         self.files: list[Path] = []
 
@@ -131,11 +132,10 @@ class Segments:
 
     def _begin(self, name: str, picture: Picture) -> _Mp4:
         base = f"{safe_name(name)}_{time.strftime('%Y%m%d_%H%M%S')}"
-        path = self.folder / f"{base}.mp4"
-        count = 1
-        while path.exists():
-            count += 1
-            path = self.folder / f"{base}_{count}.mp4"
+        self._count = self._count + 1 if base == self._base else 1  # names go on where an older file was removed
+        self._base = base
+        while (path := self.folder / (f"{base}_{self._count}.mp4" if self._count > 1 else f"{base}.mp4")).exists():
+            self._count += 1
         try:
             made = _Mp4(path, (picture.shape[0], picture.shape[1]), self._rate)
         except (OSError, FFmpegError):
