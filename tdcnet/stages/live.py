@@ -24,6 +24,7 @@ from tdcnet.inference.detector import Detector
 from tdcnet.shown import printable, shown
 from tdcnet.stages.parts import Results, build, plain
 from tdcnet.stages.prediction import detector_of
+from tdcnet.stages.tracking import tracks_of
 from tdcnet.streaming.alarms import Alarm, Alarms, Rule
 from tdcnet.streaming.files import FileStream
 from tdcnet.streaming.live import Live
@@ -101,10 +102,9 @@ def _one(given: Any) -> Any:
 @contextmanager
 def _watching(cfg: DictConfig, detector: Detector, source: Any, alarms: Alarms) -> Iterator[Live]:
     stage, options = cfg.stage, hydra.utils.instantiate(cfg.stage.tracker)
-    align = cfg.dataset.get("align_model", "homography") if cfg.dataset.get("align", "ahead") != "none" else False
 
     def tracks(given: Any) -> TrackStream:
-        return detector.track(given, options, align=align, tile=stage.tile, scale=stage.scale)
+        return tracks_of(cfg, detector, given, options)
 
     sinks, page, board = _sinks(cfg, source.rate), None, None
     if not stage.quiet:

@@ -59,11 +59,10 @@ def track(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) ->
     return figures, {**parts, "detector": detector}
 
 
-def _stream(
-    cfg: DictConfig, detector: Detector, source: Source, options: TrackerOptions, threads: bool = True
-) -> TrackStream:
+def tracks_of(cfg: DictConfig, detector: Detector, source: Source, options: TrackerOptions) -> TrackStream:
+    """The configured detector's tracks of a source, of stage=track and stage=live."""
     align = cfg.dataset.get("align_model", "homography") if cfg.dataset.get("align", "ahead") != "none" else False
-    return detector.track(source, options, align=align, tile=cfg.stage.tile, scale=cfg.stage.scale, threads=threads)
+    return detector.track(source, options, align=align, tile=cfg.stage.tile, scale=cfg.stage.scale)
 
 
 def _sources(cfg: DictConfig, detector: Detector, options: TrackerOptions) -> list[Path]:
@@ -78,11 +77,9 @@ def _sources(cfg: DictConfig, detector: Detector, options: TrackerOptions) -> li
             try:
                 source = FileStream(path, rate=cfg.stage.rate)
                 sinks = _sinks(cfg, folder, name, source.rate)
-                with _stream(cfg, detector, source, options) as stream:
+                with tracks_of(cfg, detector, source, options) as stream:
                     for tracked in stream:
                         for sink in sinks.values():
-                            if isinstance(sink, Segments):
-                                sink.intensity_range = stream.stream.intensity_range
                             sink.add(tracked, ())
                         ids |= {each.id for each in tracked.confirmed}
                         bar.advance(task)
@@ -162,7 +159,7 @@ def _tracked(
 ) -> Iterator[Tracked]:
     rate = getattr(recording.frames, "rate", None)
     images = (np.asarray(recording.frames.read(index)) for index in range(len(recording)))
-    with _stream(cfg, detector, ArrayStream(images, rate), options) as stream:
+    with tracks_of(cfg, detector, ArrayStream(images, rate), options) as stream:
         yield from stream
 
 

@@ -41,11 +41,6 @@ class Ahead(Iterator[Item], Generic[Item]):
             raise StopIteration
         return item  # type: ignore[return-value]
 
-    @property
-    def waiting(self) -> int:
-        """Items that are ready."""
-        return self._queue.qsize()
-
     def close(self, patience: float = 10.0) -> None:
         """Ends the thread, and waits for it for some seconds."""
         self._stop.set()

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from av.error import FFmpegError
@@ -147,11 +147,10 @@ class Live:
         if least > 0:
             tracked.tracks[:] = [track for track in tracked.tracks if track.score >= least]
         alarms = self.alarms.of(tracked)
-        intensity = self.stream.stream.intensity_range
         for sink in self.sinks:
-            sink.add(tracked, alarms, intensity)
+            sink.add(tracked, alarms)
         if self.board is not None:
-            self.board.add(tracked, alarms, intensity)
+            self.board.add(tracked, alarms)
         now = time.monotonic()
         self._late.append(now - tracked.frame.arrival)
         self._times.append(now)
@@ -167,9 +166,7 @@ class _Guarded:
         self.name, self.sink = name, sink
         self._bad = False
 
-    def add(self, tracked: Tracked, alarms: Sequence[Alarm], intensity: Any) -> None:
-        if hasattr(self.sink, "intensity_range"):
-            self.sink.intensity_range = intensity
+    def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
         try:
             self.sink.add(tracked, alarms)
         except Exception as error:

@@ -38,19 +38,18 @@ class Painter:
         self._trails: dict[int, deque[tuple[float, float]]] = {}
         self._scene: int | None = None
 
-    def draw(self, tracked: Tracked, intensity_range: Range | None = None) -> Picture:
+    def draw(self, tracked: Tracked) -> Picture:
         """A picture of the next frame, uint8 RGB.
 
         Args:
             tracked: the frames in order: trails are moved as the camera moves.
-            intensity_range: 16-bit values that are black and white.
         """
         self.follow(tracked)
-        return self.paint(tracked, intensity_range)
+        return self.paint(tracked)
 
-    def paint(self, tracked: Tracked, intensity_range: Range | None = None) -> Picture:
+    def paint(self, tracked: Tracked) -> Picture:
         """The same of a frame that was taken already."""
-        picture = shown(tracked.frame.given, tracked.frame.image, intensity_range)
+        picture = shown(tracked.frame.given, tracked.frame.image, tracked.seen.intensity_range)
         zoom = self.zoom or max(1, min(-(-LEAST_SIDE // min(picture.shape[:2])), MOST_SIDE // max(picture.shape[:2])))
         if zoom > 1:
             picture = np.repeat(np.repeat(picture, zoom, axis=0), zoom, axis=1)

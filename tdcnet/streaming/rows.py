@@ -28,7 +28,7 @@ def point(track: TrackPoint, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def line(tracked: Tracked, alarms: Sequence[Alarm], latency: bool = False) -> dict[str, Any]:
+def line(tracked: Tracked, alarms: Sequence[Alarm]) -> dict[str, Any]:
     """A frame with its confirmed tracks, and the alarms that began there."""
     frame, classes = tracked.frame, tracked.seen.found.classes
     told: dict[str, Any] = {"frame": frame.index, "time": None if frame.time is None else round(frame.time, 4)}
@@ -36,8 +36,6 @@ def line(tracked: Tracked, alarms: Sequence[Alarm], latency: bool = False) -> di
     told["tracks"] = [point(track, classes) for track in tracked.confirmed]
     if alarms:
         told["alarms"] = [alarm_line(each) for each in alarms]
-    if latency:
-        told["latency"] = round(tracked.seen.latency, 4)
     return told
 
 

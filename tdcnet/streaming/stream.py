@@ -37,6 +37,7 @@ class Seen:
         since: homography [3, 3] from the frame that was looked at before onto this one, pixel-centre coordinates; the
             identity where that showed another scene.
         latency: seconds from arrival to detections.
+        intensity_range: 16-bit values that were 0 and 1 to the network; None for 8 bits.
     """
 
     frame: LiveFrame
@@ -44,6 +45,7 @@ class Seen:
     scene: int
     since: NDArray[np.float64]
     latency: float
+    intensity_range: Range | None = None
 
 
 class Stream(Iterator[Seen]):
@@ -77,11 +79,6 @@ class Stream(Iterator[Seen]):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    @property
-    def intensity_range(self) -> Range | None:
-        """16-bit values that are 0 and 1 now; None for 8 bits."""
-        return self._state.viewer.intensity_range
-
     def close(self) -> None:
         """Ends source and threads. A second time it does nothing."""
         self.source.close()
@@ -101,7 +98,8 @@ class Stream(Iterator[Seen]):
             (found,) = ready.viewer.detect([(ready.clip, ready.views)])
             frame = ready.frame
             found = replace(found, index=frame.index, time=frame.time, recording=frame.recording)
-            yield Seen(frame, found, ready.scene, ready.since, time.monotonic() - frame.arrival)
+            late = time.monotonic() - frame.arrival
+            yield Seen(frame, found, ready.scene, ready.since, late, ready.intensity_range)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +110,7 @@ class _Ready:
     viewer: Viewer
     scene: int
     since: NDArray[np.float64]
+    intensity_range: Range | None
 
 
 class _State:
@@ -153,7 +152,8 @@ class _State:
             self.viewer.intensity_range = self._range.add(image)
         since = np.eye(3) if self._last is None else self._stream.between(self._last, clip.newest)
         self._last = clip.newest
-        return _Ready(frame, clip, self.viewer.views(clip), self.viewer, self.scene, since)
+        views = self.viewer.views(clip)
+        return _Ready(frame, clip, views, self.viewer, self.scene, since, self.viewer.intensity_range)
 
     def _begin(self, frame: LiveFrame) -> None:
         num_frames, rate = self.detector.num_frames, self.source.rate

@@ -196,7 +196,7 @@ class Tracker:
         hit = {track.id for track, _, _ in given}
         for track in self._tracks:
             if track.id not in hit:
-                self._miss(track, dt, now)
+                self._miss(track, dt)
         self._clean(now)
         self._end(found.size, now)
         self._begin(boxes, found, taken, held, now, dt)
@@ -304,7 +304,7 @@ class Tracker:
                 mean, cov = kalman.update(mean, cov, between[None], np.array([2 * deviation]))
         track.mean, track.cov = mean[0], cov[0]
 
-    def _miss(self, track: _Track, dt: float, now: float) -> None:
+    def _miss(self, track: _Track, dt: float) -> None:
         track.detection = None
         track.evidence -= self.options.miss * dt
         share = 1 - math.exp(-dt / self.options.fuse)

@@ -231,7 +231,7 @@ def test_16_bits_from_the_first_frame_on(detector):
     frames = scene((64, 96), 12, dtype=np.uint16)
     with detector.stream(frames) as stream:
         first = next(stream)
-        low, high = stream.intensity_range
+        low, high = first.intensity_range
         assert len(first.found) and 8000 < low < 9200 and high > 13000
         assert len(list(stream)) == 11
 

@@ -15,7 +15,6 @@ from tdcnet.streaming import rows
 from tdcnet.streaming.pictures import Painter
 
 if TYPE_CHECKING:
-    from tdcnet.data.views import Range
     from tdcnet.streaming.alarms import Alarm
     from tdcnet.tracking.stream import Tracked
 
@@ -43,26 +42,26 @@ class Board:
         self.version, self.picture = 0, b""
         self._painter = Painter()
         self._news = threading.Condition()
-        self._next: tuple[Tracked, Range | None] | None = None
+        self._next: Tracked | None = None
         self._lock = threading.Lock()  # of the painter
         self._looking, self._closed = 0, False
         self._drawn = 0.0
         self._thread = threading.Thread(target=self._run, name="page pictures", daemon=True)
         self._thread.start()
 
-    def add(self, tracked: Tracked, alarms: Sequence[Alarm], intensity_range: Range | None) -> None:
+    def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
         """The next frame; it does not wait for anybody."""
         with self._lock:
             self._painter.follow(tracked)
         if alarms:
-            encoded = self._encoded(tracked, intensity_range)
+            encoded = self._encoded(tracked)
             for alarm in alarms:
                 self.alarms.appendleft(Listed(rows.alarm_line(alarm), encoded, time.time()))
         now = time.monotonic()
         if (self._looking or not self.version) and now - self._drawn >= 1 / MOST_RATE:
             self._drawn = now
             with self._news:
-                self._next = tracked, intensity_range
+                self._next = tracked
                 self._news.notify_all()
 
     def look(self, more: int) -> None:
@@ -89,12 +88,12 @@ class Board:
                 if self._closed:
                     return
                 assert self._next is not None
-                (tracked, intensity_range), self._next = self._next, None
-            self.picture = self._encoded(tracked, intensity_range)
+                tracked, self._next = self._next, None
+            self.picture = self._encoded(tracked)
             self.version += 1
 
-    def _encoded(self, tracked: Tracked, intensity_range: Range | None) -> bytes:
+    def _encoded(self, tracked: Tracked) -> bytes:
         with self._lock:
-            picture = self._painter.paint(tracked, intensity_range)
+            picture = self._painter.paint(tracked)
         good, told = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         return told.tobytes() if good else b""

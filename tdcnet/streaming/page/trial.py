@@ -76,7 +76,6 @@ class Trial:
             ids = set()
             with self._track(self._folder / "given.mp4") as stream:
                 for tracked in self._some(stream):
-                    sink.intensity_range = stream.stream.intensity_range
                     sink.add(tracked, ())
                     ids |= {track.id for track in tracked.confirmed}
                     self._frames, self._tracks = self._frames + 1, len(ids)

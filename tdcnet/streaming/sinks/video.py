@@ -22,7 +22,6 @@ from tdcnet.finite import number
 from tdcnet.streaming.pictures import Painter, Picture
 
 if TYPE_CHECKING:
-    from tdcnet.data.views import Range
     from tdcnet.streaming.alarms import Alarm
     from tdcnet.tracking.stream import Tracked
 
@@ -68,7 +67,6 @@ class Segments:
     ) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.intensity_range: Range | None = None
         number("seconds", seconds, 0, above=True)
         number("before", before, 0, 3600)
         number("after", after, 0)
@@ -87,7 +85,7 @@ class Segments:
     def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
         """The next frame."""
         now = tracked.frame.arrival if tracked.frame.time is None else tracked.frame.time
-        picture = self._painter.draw(tracked, self.intensity_range)
+        picture = self._painter.draw(tracked)
         if now < self._last:  # another recording
             self._until = -np.inf
             self._waiting.clear()
@@ -99,7 +97,7 @@ class Segments:
             self._end()
             self._wait(now, picture)
             return
-        if self._file is not None and (now - self._file.start >= self._seconds or now < self._file.last):
+        if self._file is not None and now - self._file.start >= self._seconds:
             self._end()
         if self._file is not None and self._file.size != picture.shape[:2]:
             self._end()
@@ -158,7 +156,7 @@ class _Mp4:
 
     def __init__(self, path: Path, size: tuple[int, int], rate: float) -> None:
         self.size = size
-        self.start = self.last = -np.inf
+        self.start = -np.inf
         self._container = av.open(str(path), "w", format="mp4", options=FRAGMENTED)
         nominal = Fraction(max(1.0, min(rate, 1000.0))).limit_denominator(1001)
         stream: Any = self._container.add_stream("libx264", rate=nominal)
@@ -174,7 +172,6 @@ class _Mp4:
     def add(self, picture: Picture, now: float) -> None:
         if self.start == -np.inf:
             self.start = now
-        self.last = now
         height, width = (side % 2 for side in self.size)
         if height or width:
             picture = np.asarray(cv2.copyMakeBorder(picture, 0, height, 0, width, cv2.BORDER_REPLICATE), np.uint8)
@@ -209,7 +206,6 @@ class Snapshots:
         number("keep", keep, 0)
         self.folder, self._keep = Path(folder), int(keep)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.intensity_range: Range | None = None
         self._painter = Painter()
         self._files = deque(_of_before(self.folder, PICTURE))
 
@@ -218,7 +214,7 @@ class Snapshots:
         if not alarms:
             self._painter.follow(tracked)
             return
-        picture = cv2.cvtColor(self._painter.draw(tracked, self.intensity_range), cv2.COLOR_RGB2BGR)
+        picture = cv2.cvtColor(self._painter.draw(tracked), cv2.COLOR_RGB2BGR)
         good, told = cv2.imencode(".jpg", picture)
         for alarm in alarms if good else ():
             when = f"{time.strftime('%Y%m%d_%H%M%S')}_{alarm.number:06d}"
