@@ -99,9 +99,12 @@ def decode(path: Path) -> Iterator[tuple[NDArray[Any] | None, float]]:
         DataError: if the file is missing, no video or too large, or, at the end, if not one frame could be decoded.
     """
     with _opened(path) as (container, stream):
-        reader = _Reader(path, container, stream, Notes())
+        notes = Notes()
+        reader = _Reader(path, container, stream, notes)
         for image in reader:
             yield image, reader.times[-1]
+        if notes.fault:
+            log.warning("%s %s", path, notes.fault)
         if not reader.decoded:
             raise DataError(f"{path}: not one frame could be decoded. Copy it again")
 

@@ -53,6 +53,13 @@ def test_a_video_is_as_predicted(detector, tmp_path, threads, rate):
         assert each.found.time == pytest.approx(wanted.time, abs=1e-3) and each.latency >= 0
 
 
+def test_a_damaged_video_is_told(detector, tmp_path, caplog):
+    path = video(tmp_path / "clip.avi", scene((64, 96), 12))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert 0 < len(list(detector.stream(path))) < 12
+    assert "clip.avi is cut short or damaged" in caplog.text
+
+
 def test_arrays_are_as_predicted(detector):
     frames = scene((64, 96), 12)
     expected = [found for _, found in detector.predict(frames)]
