@@ -87,7 +87,9 @@ def without_repeats(sequence: Sequence) -> tuple[Sequence, int]:
     keep = np.split(~more, np.cumsum(counts)[:-1])
     boxes = [each[mask] for each, mask in zip(sequence.boxes, keep, strict=True)]
     labels = [each[mask] for each, mask in zip(sequence.labels, keep, strict=True)]
-    return replace(sequence, boxes=boxes, labels=labels), int(more.sum())
+    ids = sequence.target_ids
+    ids = ids and [each[mask] for each, mask in zip(ids, keep, strict=True)]
+    return replace(sequence, boxes=boxes, labels=labels, target_ids=ids), int(more.sum())
 
 
 def _labels(
@@ -114,7 +116,9 @@ def _kept(sequence: Sequence, labels: list[NDArray[np.int64]], wanted: tuple[str
     if all((each >= 0).all() for each in labels):
         return replace(sequence, labels=labels, classes=wanted)
     boxes = [each[new >= 0] for each, new in zip(sequence.boxes, labels, strict=True)]
-    return replace(sequence, boxes=boxes, labels=[new[new >= 0] for new in labels], classes=wanted)
+    ids = sequence.target_ids
+    ids = ids and [each[new >= 0] for each, new in zip(ids, labels, strict=True)]
+    return replace(sequence, boxes=boxes, labels=[new[new >= 0] for new in labels], classes=wanted, target_ids=ids)
 
 
 def _listed(names: Listed[str]) -> str:

@@ -83,12 +83,15 @@ def degraded(
             bisect.insort(shown, newest)
     changing: list[Way] = [way for way in ways if not isinstance(way, Repeated | Dropped)]
     boxes, labels = [recording.boxes[at] for at in shown], [recording.labels[at] for at in shown]
+    ids = None if recording.target_ids is None else [recording.target_ids[at] for at in shown]
     shakes = [way for way in changing if isinstance(way, Shake)]
     for place, at in enumerate(shown) if shakes else ():
         if newest in (None, at):
             moved = boxes[place] + np.tile(np.sum([way.shift(scene, at) for way in shakes], axis=0), 2)
             kept = inside(moved, scene.size)
             boxes[place], labels[place] = moved[kept].astype(np.float32), labels[place][kept]
+            if ids is not None:
+                ids[place] = ids[place][kept]
     # What is shown of frames outside the split has no labels.
     indices, starts = np.flatnonzero(np.isin(shown, recording.indices)), recording.segment_start
     if order and isinstance(order[0], Repeated):
@@ -100,6 +103,7 @@ def degraded(
         frames=Degraded(scene, changing, shown),
         boxes=boxes,
         labels=labels,
+        target_ids=ids,
         indices=indices.astype(np.int64),
         segment_start=starts,
         aligned_files=None,

@@ -50,6 +50,8 @@ class Sequence:
         aligned_files: per frame the stored registered frames, oldest first and the frame itself last, or None where
             there are none; None if the data set has none at all.
         classes: names that the labels index into, the same in all sequences of a side; empty if they are not known.
+        target_ids: per frame, int64 [N], which target each box is: the same number on all frames of the recording, each
+            once a frame. None if the data set does not tell.
     """
 
     name: str
@@ -60,12 +62,14 @@ class Sequence:
     segment_start: NDArray[np.int64]
     aligned_files: list[tuple[Path, ...] | None] | None = None
     classes: tuple[str, ...] = ()
+    target_ids: list[NDArray[np.int64]] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.frames)
         for what, length in (
             ("boxes", len(self.boxes)),
             ("labels", len(self.labels)),
+            ("target_ids", n if self.target_ids is None else len(self.target_ids)),
             ("segment_start", len(self.segment_start)),
         ):
             if length != n:

@@ -158,6 +158,7 @@ class SyntheticClip:
         to_world: float64 [N, 3, 3], from pixels of each frame to those of the landscape.
         targets: the targets, also those that leave no box anywhere.
         background: name of the scene.
+        target_ids: per frame, which of ``targets`` each box is of.
     """
 
     frames: NDArray[np.uint8] | NDArray[np.uint16]
@@ -165,6 +166,7 @@ class SyntheticClip:
     to_world: NDArray[np.float64]
     targets: tuple[TargetTruth, ...]
     background: str
+    target_ids: list[list[int]]
 
     def homography(self, source: int, destination: int) -> NDArray[np.float64]:
         """[3, 3] that takes pixels of frame ``source`` to those of frame ``destination`` where the background is."""
@@ -335,11 +337,13 @@ def generate_clip(config: SyntheticConfig, seed: int) -> SyntheticClip:
             _add_blob(scene[index], truth.centre[index], truth.sigma, float(truth.contrast[index]))
     frames = _expose(config, sensor, scene)
 
-    boxes = []
+    boxes, ids = [], []
     for index in range(config.frames):
-        found = [truth.box(index, config.height, config.width) for truth in truths]
-        boxes.append(np.array([box for box in found if box is not None], dtype=np.float32).reshape(-1, 4))
-    return SyntheticClip(frames, boxes, to_world, truths, background)
+        placed = ((t.box(index, config.height, config.width), at) for at, t in enumerate(truths))
+        found = [(box, at) for box, at in placed if box is not None]
+        boxes.append(np.array([box for box, _ in found], dtype=np.float32).reshape(-1, 4))
+        ids.append([at for _, at in found])
+    return SyntheticClip(frames, boxes, to_world, truths, background, ids)
 
 
 def _write_split(
@@ -347,6 +351,7 @@ def _write_split(
 ) -> None:
     """Writes the frames of some sequences and the two lists of their boxes."""
     lines: list[str] = []
+    tracks: list[str] = []
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for sequence in sequences:
@@ -362,12 +367,15 @@ def _write_split(
             whole = [[int(value) for value in box] for box in boxes]
             # As in the released lists the path is absolute on somebody else's machine: readers rebase at /images/.
             lines.append(" ".join([f"/synthetic/{name}", *(",".join(map(str, [*box, 0])) for box in whole)]))
-            for x1, y1, x2, y2 in whole:
+            targets = clip.target_ids[index]
+            tracks.append(" ".join([f"/synthetic/{name}", *map(str, targets)]))
+            for (x1, y1, x2, y2), target in zip(whole, targets, strict=True):
                 annotations.append(
                     {
                         "id": len(annotations) + 1,
                         "image_id": len(images),
                         "category_id": 0,
+                        "track_id": sequence * 1000 + target,
                         "bbox": [x1, y1, x2 - x1, y2 - y1],
                         "area": (x2 - x1) * (y2 - y1),
                         "iscrowd": 0,
@@ -377,6 +385,7 @@ def _write_split(
         if done is not None:
             done(str(sequence))
     (root / f"{split}.txt").write_text("".join(line + "\n" for line in lines))
+    (root / f"{split}_tracks.txt").write_text("".join(line + "\n" for line in tracks))
     coco = {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "0"}]}
     (root / f"{split}_coco.json").write_text(json.dumps(coco))
 

@@ -214,7 +214,7 @@ class Detector:
         from tdcnet.tracking.tracker import Tracker, TrackerOptions
 
         how = tracker or TrackerOptions()
-        made = Tracker(how, Evidence(threshold=min(max(self.threshold, 0.01), 0.99)))
+        made = Tracker(how, Evidence.of_threshold(self.threshold))
         return TrackStream(self.stream(source, how.weak, **options), made)
 
     def stride_at(self, rate: float | None) -> int:

@@ -34,6 +34,11 @@ class Evidence:
     spread: float = 0.15
     appear: float = 0.1
 
+    @classmethod
+    def of_threshold(cls, threshold: float) -> Evidence:
+        """Of a detector with that threshold, which is taken as away from 0 and 1."""
+        return cls(threshold=min(max(threshold, 0.01), 0.99))
+
     def false_alarms(self, scores: Floats) -> Floats:
         """False alarms per frame and unit of logit at scores [N]."""
         at = logit(np.array([self.threshold]))

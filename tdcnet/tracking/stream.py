@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tdcnet.streaming.frames import LiveFrame
@@ -33,6 +33,16 @@ class Tracked:
         return [track for track in self.tracks if track.state != "tentative"]
 
 
+def follow(frames: Iterable[Seen], tracker: Tracker) -> Iterator[Tracked]:
+    """Frames with their tracks, which end where another scene begins."""
+    scene: int | None = None
+    for seen in frames:
+        if scene is not None and seen.scene != scene:
+            tracker.restart()
+        scene = seen.scene
+        yield Tracked(seen, tracker.add(seen.found, seen.since))
+
+
 class TrackStream(Iterator[Tracked]):
     """A stream's frames with their tracks.
 
@@ -43,14 +53,10 @@ class TrackStream(Iterator[Tracked]):
 
     def __init__(self, stream: Stream, tracker: Tracker) -> None:
         self.stream, self.tracker = stream, tracker
-        self._scene: int | None = None
+        self._tracked = follow(stream, tracker)
 
     def __next__(self) -> Tracked:
-        seen = next(self.stream)
-        if self._scene is not None and seen.scene != self._scene:
-            self.tracker.restart()
-        self._scene = seen.scene
-        return Tracked(seen, self.tracker.add(seen.found, seen.since))
+        return next(self._tracked)
 
     def __enter__(self) -> TrackStream:
         return self

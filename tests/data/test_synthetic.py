@@ -181,7 +181,11 @@ def test_written_layout_reads_back(tmp_path: Path) -> None:
     done: list[str] = []
     root = write_dataset(tmp_path / "set", SMALL, 4, 2, done=done.append)
     assert sorted(path.name for path in root.iterdir()) == sorted(
-        ["images", "train.txt", "val.txt", "train_coco.json", "val_coco.json", "synthetic.json"]
+        [
+            "images",
+            "synthetic.json",
+            *(f"{s}{end}" for s in ("train", "val") for end in (".txt", "_tracks.txt", "_coco.json")),
+        ]
     )
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
     assert done == ["1", "2", "3", "4", "5", "6"]

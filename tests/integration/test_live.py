@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import socket
@@ -96,6 +97,11 @@ def test_track_tells_figures_of_a_labelled_set(trained, run, tmp_path):
         low, high = told[f"Pd@{budget}_gain_interval"]
         assert low <= high and f"Pd@{budget}_confirmed" in told
     assert metrics["HOTA_dot"] == told["HOTA_dot"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert f"{told['HOTA_dot']:.3f}" in page and "synthetic" in page
+    with (tmp_path / "run" / "by_recording.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 and sum(int(row["targets"]) for row in rows) == told["targets"]
 
 
 def test_sources_that_are_cameras_are_for_live(run_zoo):
@@ -225,10 +231,10 @@ def test_a_silent_pipe_can_be_left(tmp_path):
     process = start(tmp_path, "-", "--raw", "64x64", "dataset.align=none", stdin=subprocess.PIPE)
     process.stdin.write(bytes(64 * 64 * 5))
     process.stdin.flush()
-    time.sleep(10)
+    seen = next((line for line in process.stdout if b"running: 5 frames" in line), b"")  # it looks at frames by now
     process.send_signal(signal.SIGTERM)
     try:
-        assert process.wait(timeout=20) == 0, process.stdout.read().decode()
+        assert process.wait(timeout=60) == 0 and seen, process.stdout.read().decode()
     finally:
         process.kill()
         process.communicate()

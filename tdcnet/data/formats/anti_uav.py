@@ -152,7 +152,7 @@ def _read_sequence(split: Path, name: str, problems: Problems, cache_dir: Path |
     known = {at: row for at in inside if (row := rows[of_frame[at]]) is not None}
     present = [(at, row) for at, row in known.items() if row]
     xywh = np.array([row for _, row in present], np.float64).reshape(-1, 4)
-    boxes, classes = common.boxes_by_frame(
+    boxes, classes, _ = common.boxes_by_frame(
         np.array([at for at, _ in present], np.int64),
         np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
         np.zeros(len(present), np.int64),

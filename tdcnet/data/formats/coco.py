@@ -368,6 +368,7 @@ def _add_annotations(
             frame.boxes.append(box)
             frame.labels.append(order[category])
             frame.sources.append(where)
+            frame.targets.append(_id(annotation.get("track_id", annotation.get("instance_id"))))
 
 
 def _flag(value: object) -> int | None:

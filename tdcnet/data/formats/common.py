@@ -6,10 +6,11 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats.foreign import hint
 from tdcnet.data.frames import ImageFiles, list_images
 from tdcnet.data.sequence import FrameSource, Sequence
+from tdcnet.data.target_ids import numbered
 from tdcnet.files import LONGEST_NAME, read_json, read_text
 from tdcnet.limits import MOST_JSON
 from tdcnet.plain_data import NoNumber, parse_json
@@ -35,11 +37,20 @@ OVERSHOOT = 1.0
 
 @dataclass
 class ListedFrame:
-    """One line of a list file: where it stands, its boxes ``x1, y1, x2, y2`` in px and their classes."""
+    """One line of a list file: where it stands, its boxes ``x1, y1, x2, y2`` in px, their classes and which targets."""
 
     where: str
     boxes: list[list[float]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
+    targets: list[Hashable | None] = field(default_factory=list)
+
+
+class Boxes(NamedTuple):
+    """Per frame boxes, float32 [M, 4], labels, int64 [M], and if they are told the targets, int64 [M]."""
+
+    boxes: list[NDArray[np.float32]]
+    labels: list[NDArray[np.int64]]
+    target_ids: list[NDArray[np.int64]] | None = None
 
 
 @dataclass
@@ -52,6 +63,7 @@ class Recording:
     boxes: list[NDArray[np.float32]]
     labels: list[NDArray[np.int64]]
     indices: NDArray[np.int64]
+    target_ids: list[NDArray[np.int64]] | None = None
 
     def sequence(
         self, segment_start: NDArray[np.int64], aligned_files: list[tuple[Path, ...] | None] | None
@@ -65,6 +77,7 @@ class Recording:
             indices=self.indices,
             segment_start=segment_start,
             aligned_files=aligned_files,
+            target_ids=self.target_ids,
         )
 
 
@@ -231,9 +244,7 @@ LARGEST = 1e9
 def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dict[int, ListedFrame]]:
     """Reads lines ``.../images/SEQUENCE/FRAME.png x1,y1,x2,y2,class ...`` into sequence -> frame number -> frame.
 
-    Paths are those of somebody else's machine: only what follows the last ``/images/`` counts, back-slashes are taken
-    as slashes, and the suffix is dropped, since the same lists are used with png and with bmp. A line without a box is
-    an empty frame.
+    A line without a box is an empty frame.
     """
     listed: dict[str, dict[int, ListedFrame]] = {}
     # A prefix in another encoding must not stop the reader: it is dropped anyway.
@@ -242,23 +253,23 @@ def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dic
         if not line.strip():
             continue
         where = f"{path}:{at}"
-        _, found, rest = f"/{line.strip()}".replace("\\", "/").rpartition("/images/")
-        tokens = rest.split()
-        parts = PurePosixPath(tokens[0]).parts if found and tokens else ()
-        at_frame = frame_number(PurePosixPath(parts[1]).stem) if len(parts) == 2 else None
-        if at_frame is None or parts[0] in ("..", "/", "//") or not can_be_a_path(parts[0]):
+        place = place_of(line)
+        if place is None:
             problems.report(
                 where,
                 f"expected .../images/SEQUENCE/NUMBER.png and its boxes, came {shown(line.strip())}",
                 "Correct or delete the line",
             )
             continue
-        frames = listed.setdefault(parts[0], {})
+        name, at_frame, tokens = place
+        frames = listed.setdefault(name, {})
         if at_frame in frames:
-            problems.report(where, f"frame {tokens[0]} is listed a second time", "Keep one of the lines")
+            problems.report(
+                where, f"frame {at_frame} of {shown(name)} is listed a second time", "Keep one of the lines"
+            )
             continue
         frames[at_frame] = frame = ListedFrame(where)
-        for token in tokens[1:]:
+        for token in tokens:
             parsed = parse_box(token, num_classes)
             if isinstance(parsed, str):
                 problems.report(where, parsed, "Correct or delete the box")
@@ -266,6 +277,21 @@ def read_list(path: Path, num_classes: int, problems: Problems) -> dict[str, dic
                 frame.boxes.append(parsed[0])
                 frame.labels.append(parsed[1])
     return listed
+
+
+def place_of(line: str) -> tuple[str, int, list[str]] | None:
+    """Sequence, frame number and the words after the path of a line ``.../images/SEQUENCE/FRAME.png WORD ...``.
+
+    Paths are those of somebody else's machine: only what follows the last ``/images/`` counts, back-slashes are taken
+    as slashes, and the suffix is dropped, since the same lists are used with png and with bmp.
+    """
+    _, found, rest = f"/{line.strip()}".replace("\\", "/").rpartition("/images/")
+    tokens = rest.split()
+    parts = PurePosixPath(tokens[0]).parts if found and tokens else ()
+    number = frame_number(PurePosixPath(parts[1]).stem) if len(parts) == 2 else None
+    if number is None or parts[0] in ("..", "/", "//") or not can_be_a_path(parts[0]):
+        return None
+    return parts[0], number, tokens[1:]
 
 
 def parse_box(token: str, num_classes: int) -> tuple[list[float], int] | str:
@@ -309,6 +335,7 @@ def load_recording(
     owners: list[tuple[int, str]] = []
     raw: list[list[float]] = []
     classes: list[int] = []
+    targets: list[Hashable | None] = []
     for wanted, frame in sorted(listed.items()):
         at = position.get(wanted)
         if at is None:
@@ -320,7 +347,8 @@ def load_recording(
         owners += [(at, frame.where)] * len(frame.boxes)
         raw += frame.boxes
         classes += frame.labels
-    boxes, labels = boxes_by_frame(
+        targets += frame.targets
+    boxes, labels, target_ids = boxes_by_frame(
         np.array([at for at, _ in owners], np.int64),
         np.array(raw, np.float64).reshape(-1, 4),
         np.array(classes, np.int64),
@@ -328,8 +356,9 @@ def load_recording(
         size,
         lambda i: owners[i][1],
         problems,
+        targets,
     )
-    return Recording(name, paths, numbers, boxes, labels, np.array(indices, np.int64))
+    return Recording(name, paths, numbers, boxes, labels, np.array(indices, np.int64), target_ids)
 
 
 def _numbered_images(folder: Path, problems: Problems) -> tuple[list[Path], NDArray[np.int64]]:
@@ -376,7 +405,8 @@ def boxes_by_frame(
     size: tuple[int, int],
     where: Callable[[int], str],
     problems: Problems,
-) -> tuple[list[NDArray[np.float32]], list[NDArray[np.int64]]]:
+    targets: Listed[Hashable | None] = (),
+) -> Boxes:
     """Groups boxes by frame, without those that cannot be right; those that end up to 1 px outside are clipped.
 
     A box that repeats another of its frame and class counts once (:mod:`tdcnet.data.duplicates`).
@@ -389,9 +419,7 @@ def boxes_by_frame(
         size: height and width of its frames in px.
         where: gives the line or row of box i, for messages.
         problems: told of every box left out.
-
-    Returns:
-        Per frame the boxes, float32 [M, 4], and the labels, int64 [M].
+        targets: which target each box is, if that is told, [N].
     """
     height, width = size
     clipped = boxes.clip(0, np.array([width, height, width, height], np.float64))
@@ -409,9 +437,12 @@ def boxes_by_frame(
         keep[i] = False
         problems.repeat(where(i))
     bounds = np.searchsorted(frames[keep], np.arange(1, num_frames + 1))
-    return (
+    told = len(targets) == len(frames)
+    ids = numbered([targets[i] for i in np.flatnonzero(keep).tolist()], frames[keep]) if told else None
+    return Boxes(
         np.split(clipped[keep].astype(np.float32), bounds)[:-1],
         np.split(labels[keep], bounds)[:-1],
+        None if ids is None else np.split(ids, bounds)[:-1],
     )
 
 

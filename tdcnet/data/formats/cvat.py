@@ -22,7 +22,7 @@ from xml.etree.ElementTree import Element
 from tdcnet.data.errors import Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.pool import SIDES, Files, Film, Labelled, Pool, by_number, read_root, readers
-from tdcnet.data.formats.shapes import KeyFrame, around, by_frame, turned
+from tdcnet.data.formats.shapes import Box, KeyFrame, around, by_frame, turned
 from tdcnet.data.frames import VIDEO_SUFFIXES, pick_images
 from tdcnet.data.walks import walk
 from tdcnet.shown import shown
@@ -97,7 +97,7 @@ def _add_images(pooled: Pool, content: Element, path: Path, files: Files, proble
                         where, f"{shape.tag} {shown(dict(shape.attrib))} has no box", "Correct or delete it"
                     )
                 else:
-                    image.boxes.append((box, shape.get("label", ""), where))
+                    image.boxes.append(Box(box, shape.get("label", ""), where))
         pooled.images.append(image)
 
 
@@ -116,7 +116,9 @@ def _add_tracks(pooled: Pool, content: Element, path: Path, images: list[Path], 
             if number in frames:
                 frames[number].boxes = boxes
             else:
-                problems.report(boxes[0][2], f"is on frame {number}, which has no image", "Copy it, or delete the box")
+                problems.report(
+                    boxes[0].where, f"is on frame {number}, which has no image", "Copy it, or delete the box"
+                )
         pooled.images += frames.values()
     elif len(videos) == 1:
         film = Film(videos[0], {label for label, _ in tracks}, lambda count, size: by_frame(tracks, count - 1, path))

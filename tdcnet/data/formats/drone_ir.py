@@ -115,7 +115,7 @@ def _sequence(name: str, frames: VideoFrames, rows: Rows, labels_file: Path, pro
             + (f", which {frames.fault}" if frames.fault else ""),
             "Copy both files again; frames without a row can only be left out",
         )
-    boxes, labels = common.boxes_by_frame(
+    boxes, labels, _ = common.boxes_by_frame(
         rows.frames,
         rows.boxes,
         rows.labels,

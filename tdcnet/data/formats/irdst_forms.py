@@ -312,7 +312,7 @@ def _boxes(table: ParsedFolder, mask: Path | None, size: tuple[int, int]) -> NDA
 def _grouped(
     owners: list[tuple[int, str]], raw: list[list[float]], count: int, size: tuple[int, int], problems: Problems
 ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.int64]]]:
-    return common.boxes_by_frame(
+    boxes, labels, _ = common.boxes_by_frame(
         np.array([at for at, _ in owners], np.int64),
         np.array(raw, np.float64).reshape(-1, 4),
         np.zeros(len(owners), np.int64),
@@ -321,3 +321,4 @@ def _grouped(
         lambda i: owners[i][1],
         problems,
     )
+    return boxes, labels

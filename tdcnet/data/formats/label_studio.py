@@ -133,7 +133,7 @@ def _add_image(pooled: Pool, file: Path, drawn: list[dict[str, Any]], where: str
             problems.report(f"{where}, result {at}", f"has no box, came {shown(value)}", "Correct or delete it")
             continue
         image.size = height, width
-        image.boxes.append((box, name, f"{where}, result {at}"))
+        image.boxes.append(Box(box, name, f"{where}, result {at}"))
     pooled.images.append(image)
 
 

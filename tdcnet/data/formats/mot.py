@@ -16,6 +16,7 @@ from pathlib import Path
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.pool import Labelled, Pool, by_number, readers
+from tdcnet.data.formats.shapes import Box
 from tdcnet.data.frames import list_images
 from tdcnet.data.walks import walk
 from tdcnet.files import read_text
@@ -76,14 +77,14 @@ def _add(
         if isinstance(parsed, str):
             problems.report(f"{path}:{at}", parsed, "Correct or delete the line")
             continue
-        number, (x, y, width, height), name = parsed
+        number, target, (x, y, width, height), name = parsed
         x, y = x - first_pixel, y - first_pixel
-        frames[number].boxes.append(([x, y, x + width, y + height], name, f"{path}:{at}"))
+        frames[number].boxes.append(Box([x, y, x + width, y + height], name, f"{path}:{at}", target))
     return True
 
 
-def _parse(fields: list[str], names: tuple[str, ...] | None) -> tuple[int, list[float], str] | str | None:
-    """Frame, ``x, y, w, h`` and class; what is wrong; or None for a line that is not considered."""
+def _parse(fields: list[str], names: tuple[str, ...] | None) -> tuple[int, int | None, list[float], str] | str | None:
+    """Frame, target, ``x, y, w, h`` and class; what is wrong; or None for a line that is not considered."""
     frame = common.whole(fields[0])
     box = [value for text in fields[2:6] if (value := common.number(text)) is not None]
     considered = common.number(fields[6]) if len(fields) > 6 else 1.0
@@ -92,9 +93,15 @@ def _parse(fields: list[str], names: tuple[str, ...] | None) -> tuple[int, list[
         return f"expected frame,id,x,y,w,h,considered,class, came {shown(','.join(fields))}"
     if considered == 0:
         return None
+    target = common.whole(fields[1])
+    target = None if target is None or target < 0 else target
     if names is not None:
-        return (frame, box, names[kind - 1]) if 0 < kind <= len(names) else f"class is {kind} of {len(names)} names"
-    return frame, box, str(kind) if kind > 0 else CLASSES[0]
+        return (
+            (frame, target, box, names[kind - 1])
+            if 0 < kind <= len(names)
+            else f"class is {kind} of {len(names)} names"
+        )
+    return frame, target, box, str(kind) if kind > 0 else CLASSES[0]
 
 
 def _names(paths: list[Path]) -> tuple[str, ...] | None:

@@ -41,7 +41,7 @@ class Labelled:
         path: of the file.
         where: what lists it, for messages.
         size: height and width in px as told, or None.
-        boxes: of each ``x1, y1, x2, y2`` in px, the name of its class, and what lists it.
+        boxes: as listed.
         side: ``"train"``, ``"val"`` or ``"test"`` if the export tells it, else empty.
         place: recording and number if the export tells them; else they are told by the names.
     """
@@ -89,7 +89,7 @@ class Pool:
         """What labels index into."""
         if self.classes:
             return self.classes
-        used = {name for image in self.images for _, name, _ in image.boxes}
+        used = {box.name for image in self.images for box in image.boxes}
         used = used.union(*(film.labels for film in self.films.values()))
         if all(common.whole(name) is not None for name in used):
             return tuple(sorted(used, key=int)) or video_csv.CLASSES
@@ -175,7 +175,7 @@ def _sequences(
             problems.report(image.where, f"{image.path.name} tells no frame number", REMEDY.capitalize())
             continue
         frame = Frame(image.path, place.number, image.where, image.size)
-        for box, name, where in image.boxes:
+        for box, name, where, target in image.boxes:
             if name not in order:
                 problems.report(
                     where, f"class is {shown(name)}; known are {shown(', '.join(order))}", "Correct or delete the box"
@@ -184,6 +184,7 @@ def _sequences(
             frame.boxes.append(box)
             frame.labels.append(order[name])
             frame.sources.append(where)
+            frame.targets.append(target)
         listed[place.key].append((frame, image.side or _side_of(image.path, pool.root)))
     names: dict[Key | str, str] = {name: name for name in pool.films}
     for key, name in name_recordings(listed, [], split or "pool").items():
@@ -217,9 +218,9 @@ def _of_films(
             problems.report(film.path, f"cannot be used ({error})", "Copy it again")
             continue
         table.videos[name] = [
-            video_csv.Row(where, number, box, label, "")
+            video_csv.Row(where, number, box, label, "", target)
             for number, boxes in sorted(film.boxes(len(frames), size).items())
-            for box, label, where in boxes
+            for box, label, where, target in boxes
         ]
     files = {name: [films[name].path] for name in table.videos}
     return video_csv.sequences_of(files, files, table, classes, problems, cache_dir)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -33,6 +33,7 @@ class Frame:
         boxes: ``x1, y1, x2, y2``, in px or as fractions of width and height.
         labels: one per box.
         sources: what lists each box, for messages.
+        targets: which target of the recording each box is; None, or none at all, where that is not told.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Frame:
     boxes: list[list[float]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    targets: list[Hashable | None] = field(default_factory=list)
 
 
 def name_recordings(own: Iterable[Key], other: Iterable[Key], split: str) -> dict[Key, str]:
@@ -140,7 +142,7 @@ def _sequence(name: str, listed: list[Frame], problems: Problems, fractions: boo
     raw = np.array([box for frame in kept for box in frame.boxes], np.float64).reshape(-1, 4)
     if fractions:
         raw *= np.array([size[1], size[0], size[1], size[0]], np.float64)
-    boxes, labels = common.boxes_by_frame(
+    boxes, labels, target_ids = common.boxes_by_frame(
         np.array(owners, np.int64),
         raw,
         np.array([label for frame in kept for label in frame.labels], np.int64),
@@ -148,6 +150,7 @@ def _sequence(name: str, listed: list[Frame], problems: Problems, fractions: boo
         size,
         lambda i: sources[i],
         problems,
+        [target for frame in kept for target in frame.targets],
     )
     numbers: NDArray[np.int64] = np.array([frame.number for frame in kept], np.int64)
     return Sequence(
@@ -157,4 +160,5 @@ def _sequence(name: str, listed: list[Frame], problems: Problems, fractions: boo
         labels=labels,
         indices=np.arange(len(kept), dtype=np.int64),
         segment_start=segment_starts(numbers),
+        target_ids=target_ids,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, radians, sin
+from typing import NamedTuple
 
 from tdcnet.data.errors import DataError
 from tdcnet.limits import bound
@@ -14,8 +15,14 @@ from tdcnet.limits import bound
 MOST_BOXES = 10_000_000
 """Of all frames of a file of tracks."""
 
-Box = tuple[list[float], str, str]
-"""``x1, y1, x2, y2`` in px, the name of its class, and what lists it."""
+
+class Box(NamedTuple):
+    """``x1, y1, x2, y2`` in px, the name of its class, what lists it, and which target it is if that is told."""
+
+    corners: list[float]
+    name: str
+    where: str
+    target: Hashable | None = None
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,10 @@ def by_frame(
     """
     found: dict[int, list[Box]] = defaultdict(list)
     count = 0
-    for name, listed in tracks:
+    for target, (name, listed) in enumerate(tracks):
         keys = {key.number: key for key in listed}
         for number, box, source in _each_frame([keys[at] for at in sorted(keys)], last, stays):
-            found[number].append((box, name, source))
+            found[number].append(Box(box, name, source, target))
             count += 1
             if count > bound(MOST_BOXES):
                 raise DataError(f"{where}: has more than {bound(MOST_BOXES):,} boxes. Export it in parts")

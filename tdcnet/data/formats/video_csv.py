@@ -9,7 +9,8 @@ Layout::
 
 ``frame`` is the position from 0, also where the names of images start at 1. Instead of corners the table may give
 ``x,y,w,h``; ``label`` may be absent. Frames without a row are empty, and so is a row whose box is blank. Instead of
-``split.json`` the table may have a column ``split`` with ``train`` or ``val``. A gap in the names of images cuts the
+``split.json`` the table may have a column ``split`` with ``train`` or ``val``. A column ``track`` tells which target of
+the video a box is. A gap in the names of images cuts the
 recording: a clip does not reach over it.
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,14 @@ CORNERS, SIDES = ("x1", "y1", "x2", "y2"), ("x", "y", "w", "h")
 
 @dataclass
 class Row:
-    """One row: where it stands, frame, ``x1, y1, x2, y2`` in px (None if blank), label as written, side if told."""
+    """One row: where it stands, frame, ``x1, y1, x2, y2`` in px (None if blank), label, side and target if told."""
 
     where: str
     frame: int
     box: list[float] | None
     label: str
     split: str
+    target: Hashable | None = None
 
 
 @dataclass
@@ -193,7 +195,7 @@ def _parse(fields: dict[str, str], columns: tuple[str, ...], where: str, names: 
     if "split" in names and split not in common.SPLITS:
         return f"split is {shown(split)}; allowed are 'train' and 'val'"
     given = [fields[name] for name in columns]
-    row = Row(where, frame, None, label, split)
+    row = Row(where, frame, None, label, split, fields.get("track") or None)
     if not any(given):
         return video, row
     values = [value for text in given if (value := common.number(text)) is not None]
@@ -295,7 +297,7 @@ def _sequence(
             problems.report(row.where, fault, "Correct or delete the row")
         elif row.box is not None:
             kept.append((row, row.box, order.get(row.label, 0)))
-    boxes, labels = common.boxes_by_frame(
+    boxes, labels, target_ids = common.boxes_by_frame(
         np.array([row.frame for row, _, _ in kept], np.int64),
         np.array([box for _, box, _ in kept], np.float64).reshape(-1, 4),
         np.array([label for _, _, label in kept], np.int64),
@@ -303,6 +305,7 @@ def _sequence(
         size,
         lambda i: kept[i][0].where,
         problems,
+        [row.target for row, _, _ in kept],
     )
     return Sequence(
         name=name,
@@ -312,6 +315,7 @@ def _sequence(
         indices=np.arange(n, dtype=np.int64),
         segment_start=segment_starts(_numbers(frames)),
         classes=tuple(order),
+        target_ids=target_ids,
     )
 
 

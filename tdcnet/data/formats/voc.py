@@ -18,6 +18,7 @@ from xml.etree.ElementTree import Element
 from tdcnet.data.errors import Problems
 from tdcnet.data.formats import common
 from tdcnet.data.formats.pool import Files, Labelled, Pool, read_root, readers
+from tdcnet.data.formats.shapes import Box
 from tdcnet.data.frames import pick_images
 from tdcnet.data.walks import walk
 from tdcnet.files import read_text
@@ -95,7 +96,7 @@ def _add(image: Labelled, content: Element, path: Path, problems: Problems, firs
             )
             continue
         x1, y1, x2, y2 = values
-        image.boxes.append(([x1 - first_pixel, y1 - first_pixel, x2, y2], name, f"{path}, object {at}"))
+        image.boxes.append(Box([x1 - first_pixel, y1 - first_pixel, x2, y2], name, f"{path}, object {at}"))
 
 
 def _sides(root: Path) -> dict[str, str]:

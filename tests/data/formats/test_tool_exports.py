@@ -15,7 +15,7 @@ import pytest
 from tdcnet.commands import split as split_command
 from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats import cvat, label_studio, mot, pool, reader, voc
-from tdcnet.data.formats.shapes import KeyFrame, by_frame, turned
+from tdcnet.data.formats.shapes import Box, KeyFrame, by_frame, turned
 from tests.fuzz import layouts
 
 TOOLS = ("cvat", "label_studio", "mot", "voc")
@@ -233,7 +233,7 @@ def test_tracks_without_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         by_frame([("drone", far)] * 6, 9, "here")
     # The first of one frame's two entries does not count.
     assert by_frame([("drone", [*far[:1], KeyFrame(0, [2, 2, 3, 3], True, "b")])], 9, "here") == {
-        0: [([2, 2, 3, 3], "drone", "b")]
+        0: [Box([2, 2, 3, 3], "drone", "b", 0)]
     }
 
 

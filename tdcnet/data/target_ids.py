@@ -1,8 +1,8 @@
-"""Which targets of a recording's frames are one and the same, where the data set does not tell."""
+"""Which boxes of a recording's frames are one and the same target."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,22 @@ PATIENCE = 30
 """Frames without it after which a target that comes is another one."""
 
 
+def numbered(targets: Sequence[Hashable | None], frames: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """A number from 0 for each target; None if one is not told, or is twice on a frame.
+
+    Args:
+        targets: whatever name each box's target has, [N].
+        frames: of each box, [N].
+    """
+    if None in targets:
+        return None
+    number = {target: at for at, target in enumerate(dict.fromkeys(targets))}
+    ids = np.array([number[target] for target in targets], np.int64)
+    return ids if len(np.unique(np.stack([frames, ids]), axis=1).T) == len(ids) else None
+
+
 def linked(boxes: Sequence[NDArray[np.float32]]) -> tuple[list[NDArray[np.int64]], bool]:
-    """An id for each box, from 0.
+    """An id for each box, from 0, where the data set does not tell.
 
     Where no frame has two targets there is one, however long it was out of sight, as data sets of one target mean it.
     Else boxes are joined from frame to frame by the least way (Hungarian method).
