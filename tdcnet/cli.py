@@ -98,14 +98,14 @@ A SOURCE is a camera (0, /dev/video0), an address (rtsp://, http://), a video, a
   --snapshots FOLDER     a picture of each alarm
   --post ADDRESS         alarms by HTTP POST
   --policy every         drops no frame, whatever the delay
-  --threads N            of the network
+  --threads N            of the network; one fewer than there are processors, if it is not given
   'stage.rules=[{inside: [[0,0],[320,0],[320,128],[0,128]], seconds: 1, score: 0.5}]'   what is an alarm
   dataset.align=none     the camera stands still
 
 """
 HELPS = {"predict": PREDICT, "search": SEARCH, "track": TRACK, "live": LIVE}
 """What `--help` tells of a verb beside all others."""
-SHORT_TRACK = ("tile", "scale", "rate", "video")
+SHORT_TRACK = ("tile", "scale", "rate", "video", "threads")
 SHORT_LIVE = (
     *("policy", "realtime", "rate", "raw", "wait", "page", "host", "token", "json", "csv", "mot", "record"),
     *("around_alarms", "snapshots", "post", "threads", "quiet", "tile", "scale", "upload"),

@@ -24,6 +24,7 @@ from tdcnet.data.errors import DataError
 from tdcnet.data.frame_file import FrameFile, behind, head_of
 from tdcnet.data.frame_file import Notes as Notes  # for those who look for it here
 from tdcnet.files import replacing
+from tdcnet.processors import processors
 from tdcnet.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -384,7 +385,7 @@ def decode_ahead(sources: Iterable[object], threads: int | None = None, progress
             log.warning("not decoded: %s", error)  # reading a frame of it tells again, and then it counts
 
     if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = processors()
     # Threads do: nearly all time goes to OpenCV, zlib and the disk, which let others run.
     with progress_bar(not progress) as bar, ThreadPoolExecutor(threads) as executor:
         shown = bar.add_task("decoding frames", total=frames)

@@ -6,7 +6,6 @@ import copy
 import hashlib
 import logging
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from tdcnet.data.safe_names import named_safely
 from tdcnet.data.sampling import Balance, EpochSampler
 from tdcnet.data.sequence import FrameSource, Sequence
 from tdcnet.data.views import check_range
+from tdcnet.processors import processors
 from tdcnet.shown import shown
 
 log = logging.getLogger(__name__)
@@ -408,7 +408,7 @@ class ClipDataModule(pl.LightningDataModule):
         return DataLoader(**self._options(dataset, batch_size))
 
     def _options(self, dataset: ClipDataset, batch_size: int) -> dict[str, Any]:
-        workers = min(self.num_workers, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 64)
+        workers = min(self.num_workers, processors())
         if workers:
             cv2.setNumThreads(1)  # for the workers, see _start_worker
         return {

@@ -24,6 +24,7 @@ from tdcnet.data.camera import Camera
 from tdcnet.data.errors import DataError
 from tdcnet.data.sequence import Sequence
 from tdcnet.files import check_writable, read_arrays, write_arrays
+from tdcnet.processors import processors
 from tdcnet.progress import progress_bar
 from tdcnet.shown import printable
 
@@ -248,7 +249,7 @@ def align_sequences(
         log.warning("%d files of homographies are %s and are made again, such as: %s", len(files), kind, files[0])
     pairs = sum(len(chunk) for _, chunk in tasks) * (store.num_frames - 1)
     if processes is None:
-        processes = _processors() if pairs > _FEW else 1
+        processes = processors() if pairs > _FEW else 1
     if tasks:
         check_writable(target.root, "Homographies are kept there; dataset.homography_dir names another folder")
     with progress_bar(not progress or not tasks) as bar:
@@ -267,10 +268,6 @@ def align_sequences(
         log.warning("not registered: %s", problem)
     summary.seconds = time.monotonic() - began
     return summary
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _Task = tuple[Sequence, list[int]]

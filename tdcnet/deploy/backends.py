@@ -135,7 +135,11 @@ class OpenVINO(Backend):
         """Compiles the graph."""
         optional.require(("openvino",), "backend=openvino")
         core = optional.openvino_core()
-        options = {"INFERENCE_PRECISION_HINT": self.precision, "INFERENCE_NUM_THREADS": self.threads}
+        options = {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_NUM_THREADS": self.threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
         self.compiled = core.compile_model(core.read_model(str(self.path)), "CPU", options)
         inputs = {x.any_name: _sizes(str(n) for n in x.partial_shape) for x in self.compiled.inputs}
         return inputs, _sizes(str(n) for n in self.compiled.outputs[0].partial_shape)

@@ -12,7 +12,6 @@ from dataclasses import fields
 from typing import Any
 
 import hydra
-import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
@@ -24,7 +23,7 @@ from tdcnet.inference.detector import Detector
 from tdcnet.shown import printable, shown
 from tdcnet.stages.parts import Results, build, plain
 from tdcnet.stages.prediction import detector_of
-from tdcnet.stages.tracking import tracks_of
+from tdcnet.stages.tracking import tracks_of, use_threads
 from tdcnet.streaming.alarms import Alarm, Alarms, Rule
 from tdcnet.streaming.files import FileStream
 from tdcnet.streaming.live import Live
@@ -59,9 +58,7 @@ def live(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> 
     )
     rules = [_rule(each) for each in plain(stage.rules) or []]
     number("stage.every", stage.every, 1)
-    if stage.threads is not None:
-        number("stage.threads", stage.threads, 1, 1024)
-        torch.set_num_threads(int(stage.threads))
+    use_threads(stage.threads)
     parts = build(cfg, overrides, weights, ready=True)
     detector = detector_of(cfg, parts)
     for rule in rules:

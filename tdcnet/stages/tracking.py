@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
+import torch
 from omegaconf import DictConfig
 
 from tdcnet.data.errors import DataError
 from tdcnet.data.safe_names import safe_names
 from tdcnet.deploy.weights import Weights
+from tdcnet.finite import number
 from tdcnet.inference.detector import Detector
+from tdcnet.processors import processors
 from tdcnet.progress import progress_bar
 from tdcnet.shown import printable
 from tdcnet.stages.parts import Results, build, say
@@ -35,6 +39,7 @@ def track(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) ->
     Raises:
         DataError: if a source cannot be read, after all others are done.
     """
+    use_threads(cfg.stage.threads)
     parts = build(cfg, overrides, weights, ready=True)
     detector: Detector = detector_of(cfg, parts)
     options: TrackerOptions = hydra.utils.instantiate(cfg.stage.tracker)
@@ -44,6 +49,23 @@ def track(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) ->
         cfg, overrides, parts["datamodule"], detector, options, lambda source: tracks_of(cfg, detector, source, options)
     )
     return figures, {**parts, "detector": detector}
+
+
+def use_threads(wanted: int | None) -> None:
+    """Threads of the network, where registration runs beside it.
+
+    Args:
+        wanted: None for one fewer than there are processors: with as many as these each of its layers waits for the one
+            that registration holds up. ``OMP_NUM_THREADS`` goes before that.
+
+    Raises:
+        ValueError: if that is no number of threads.
+    """
+    if wanted is not None:
+        number("stage.threads", wanted, 1, 1024)
+        torch.set_num_threads(int(wanted))
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, processors() - 1))
 
 
 def tracks_of(cfg: DictConfig, detector: Detector, source: Source, options: TrackerOptions) -> TrackStream:

@@ -17,6 +17,7 @@ import pytest
 from tdcnet import stages
 from tdcnet.cli import as_options
 from tdcnet.data.synthetic import SyntheticConfig, generate_clip
+from tdcnet.stages.tracking import use_threads
 
 FRAMES = 40
 
@@ -102,6 +103,23 @@ def test_track_tells_figures_of_a_labelled_set(trained, run, tmp_path):
     with (tmp_path / "run" / "by_recording.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 and sum(int(row["targets"]) for row in rows) == told["targets"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "told", "given"),
+    [(None, 8, None, 7), (None, 1, None, 1), (None, 8, "3", None), (5, 2, None, 5), (5, 2, "3", 5)],
+)
+def test_a_processor_is_left_to_registration(monkeypatch, wanted, there, told, given):
+    set_to = []
+    monkeypatch.setattr("tdcnet.stages.tracking.processors", lambda: there)
+    monkeypatch.setattr("torch.set_num_threads", set_to.append)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if told is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", told)
+    use_threads(wanted)
+    assert set_to == ([] if given is None else [given])
+    with pytest.raises(ValueError, match=r"stage.threads is 0"):
+        use_threads(0)
 
 
 def test_sources_that_are_cameras_are_for_live(run_zoo):
