@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import subprocess
 import threading
 
 import numpy as np
@@ -56,3 +59,43 @@ def test_it_is_watched_and_comes_back(rtsp, detector):
     live.stop()
     thread.join(5)
     assert not thread.is_alive()
+
+
+GSTREAMER = """
+import gi
+gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+Gst.init(None)
+server, factory = GstRtspServer.RTSPServer(), GstRtspServer.RTSPMediaFactory()
+server.set_address("127.0.0.1"); server.set_service("0")
+factory.set_launch("( videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=256,framerate=25/1 "
+                   "! x264enc tune=zerolatency key-int-max=25 ! rtph264pay name=pay0 pt=96 )")
+factory.set_shared(True)
+server.get_mount_points().add_factory("/live", factory)
+server.attach(None)
+print(server.get_bound_port(), flush=True)
+GLib.MainLoop().run()
+"""
+"""For the system's Python: on Debian python3-gi, gir1.2-gst-rtsp-server-1.0 and gstreamer1.0-plugins-good and -ugly."""
+
+
+@pytest.fixture
+def gstreamer():
+    python = shutil.which("python3", path="/usr/bin") or "python3"
+    server = subprocess.Popen([python, "-c", GSTREAMER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    port = server.stdout.readline().strip()
+    if not port:
+        pytest.skip(f"no RTSP server of GStreamer here: {server.communicate()[1].strip().splitlines()[-1]}")
+    yield f"rtsp://127.0.0.1:{port}/live"
+    server.kill()
+    server.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_server_of_gstreamer(gstreamer, detector, transport):
+    with detector.track(gstreamer, align=False, policy="every", camera=CameraOptions(transport=transport)) as stream:
+        seen = list(itertools.islice(stream, 50))
+    assert all(each.frame.image.shape == (256, 320) for each in seen)
+    times = np.array([each.frame.time for each in seen])
+    assert (np.diff(times) > 0).all() and np.median(np.diff(times)) == pytest.approx(0.04, abs=0.02)
