@@ -125,11 +125,11 @@ class _Track:
     seen: float  # time of its last detection
     origin: Floats  # where it began, seen by the camera of now
     first: Floats  # where it began, px of the sensor
+    kept: tuple[Floats, Floats]  # state at its last detection, seen by the camera of now
     way: tuple[float, float] = (0.0, 0.0)  # px that it has been away from the two
     hits: int = 1
     confirmed: bool = False
     detection: int | None = None
-    kept: tuple[Floats, Floats] | None = None  # state at its last detection, seen by the camera of now
     gaps: list[float] = field(default_factory=list)  # times of frames since then
 
 
@@ -217,11 +217,12 @@ class Tracker:
             if not still:
                 x, y, w = since @ np.array([*track.origin, 1.0])
                 track.origin = np.array([x / w, y / w])
-            if track.kept is not None:
-                if not still:
-                    (km,), (kc,) = kalman.moved(track.kept[0][None], track.kept[1][None], since)
-                    track.kept = km, kc
-                track.gaps.append(now)
+            track.gaps.append(now)
+        if not still:
+            means, covs = zip(*(track.kept for track in self._tracks), strict=True)
+            kept = kalman.moved(np.stack(means), np.stack(covs), since)
+            for track, m, c in zip(self._tracks, *kept, strict=True):
+                track.kept = m, c
 
     @staticmethod
     def _states(tracks: Sequence[_Track]) -> tuple[Floats, Floats]:
@@ -256,7 +257,7 @@ class Tracker:
     ) -> None:
         options = self.options
         centre, deviation = boxes.centres[which], boxes.deviation[which]
-        if track.kept is not None and len(track.gaps) > 1:
+        if len(track.gaps) > 1:
             self._go_through_again(track, centre, float(deviation))
         (mean,), (cov,) = kalman.update(track.mean[None], track.cov[None], centre[None], deviation[None])
         speed = float(np.hypot(*mean[2:]))
@@ -289,7 +290,6 @@ class Tracker:
 
     def _go_through_again(self, track: _Track, centre: Floats, deviation: float) -> None:
         """The gap before a detection once more, as if it had been seen on the straight line to it."""
-        assert track.kept is not None
         mean, cov = track.kept[0][None], track.kept[1][None]
         start, begin = mean[0, :2].copy(), track.seen
         whole = track.gaps[-1] - begin
