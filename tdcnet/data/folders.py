@@ -109,26 +109,40 @@ def sources(path: Path, cache_dir: Path | None = None) -> list[Sequence]:
     Raises:
         DataError: if there are none, or two images of a recording have one number.
     """
-    from tdcnet.data.frames import VIDEO_SUFFIXES, ImageFiles, list_images, open_source  # these know this module, too
+    from tdcnet.data.frames import ImageFiles, open_source  # these know this module, too
     from tdcnet.data.stacks import holds_several
 
-    images = []
-    if path.is_dir():
-        images = list_images(path)
-        if not images:
-            folders = sorted({file.parent for file in walk(path)}, key=lambda each: names.natural_key(str(each)))
-            images = [image for folder in folders for image in list_images(folder)]
-        videos = [file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
-        if videos and not images:
-            videos.sort(key=lambda each: names.natural_key(each.name))
-            each_own = safe_names(video.stem for video in videos)
-            return [unlabelled(name, open_source(v, cache_dir)) for name, v in zip(each_own, videos, strict=True)]
+    images = _images_in(path) if path.is_dir() else []
+    if path.is_dir() and not images and (videos := videos_in(path)):
+        each_own = safe_names(video.stem for video in videos)
+        return [unlabelled(name, open_source(v, cache_dir)) for name, v in zip(each_own, videos, strict=True)]
     if not images:
         return [unlabelled(safe_name(path.stem or path.resolve().stem), open_source(path, cache_dir))]
     if all(image.suffix.lower() in STACKS and holds_several(image) for image in images):
         each = safe_names(image.stem for image in images)
         return [unlabelled(name, open_source(image, cache_dir)) for name, image in zip(each, images, strict=True)]
     return [unlabelled(name, ImageFiles(frames), starts) for name, frames, starts in recordings(path, images)]
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """The videos of a folder, in order; none where it holds images, of which these would be copies."""
+    from tdcnet.data.frames import VIDEO_SUFFIXES
+
+    videos = [file for file in folder.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
+    if not videos or _images_in(folder):
+        return []
+    return sorted(videos, key=lambda each: names.natural_key(each.name))
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Those of a folder, or else of the folders in it."""
+    from tdcnet.data.frames import list_images
+
+    images = list_images(folder)
+    if not images:
+        folders = sorted({file.parent for file in walk(folder)}, key=lambda each: names.natural_key(str(each)))
+        images = [image for place in folders for image in list_images(place)]
+    return images
 
 
 def unlabelled(name: str, frames: FrameSource, segment_start: NDArray[np.int64] | None = None) -> Sequence:

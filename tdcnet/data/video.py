@@ -120,6 +120,16 @@ def declared_rate(path: Path) -> float | None:
         return float(told) if told else None
 
 
+def declared_length(path: Path) -> int | None:
+    """Frames that a video's header promises; None if it tells none.
+
+    Raises:
+        DataError: if the file is missing, no video or too large.
+    """
+    with _opened(path) as (_, stream):
+        return stream.frames or None
+
+
 def grey_and_shown(frame: VideoFrame, where: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """A frame as grey [H, W], uint8 or uint16, and as people are shown it: RGB [H, W, 3] where it is colour.
 

@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from tdcnet.data.datamodule import ClipDataModule
 from tdcnet.data.errors import DataError
+from tdcnet.data.folders import videos_in
 from tdcnet.data.names import naming
 from tdcnet.data.safe_names import safe_names
 from tdcnet.deploy.fold import reparameterize
@@ -60,7 +61,7 @@ def predict(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) 
 
 
 def sources_of(given: Any, stage: str) -> list[str]:
-    """Paths of the sources, patterns as what they find.
+    """Paths of the sources, patterns as what they find, and folders of videos as these.
 
     Args:
         given: of the config.
@@ -86,7 +87,9 @@ def sources_of(given: Any, stage: str) -> list[str]:
             )
         matches = sorted(glob.glob(each)) if any(mark in each for mark in "*?[") and not Path(each).exists() else [each]
         empty += [] if matches else [each]
-        found += matches or [each]  # which is told in its turn, and does not stop the others
+        for match in matches or [each]:  # which is told in its turn, and does not stop the others
+            videos = videos_in(Path(match)) if Path(match).is_dir() else []
+            found += map(str, videos) if videos else [match]
     if len(empty) == len(found):
         raise DataError(f"source={empty[0]} finds no file; a pattern such as 'clips/*.mp4' goes in quotes")
     once = list(dict.fromkeys(found))

@@ -10,6 +10,7 @@ from pathlib import Path
 import hydra
 import torch
 from omegaconf import DictConfig
+from rich.progress import Progress
 
 from tdcnet.data.errors import DataError
 from tdcnet.data.safe_names import safe_names
@@ -77,36 +78,52 @@ def tracks_of(cfg: DictConfig, detector: Detector, source: Source, options: Trac
 def _sources(cfg: DictConfig, detector: Detector, options: TrackerOptions) -> list[Path]:
     folder, files, failed = Path(cfg.paths.output_dir) / "tracks", [], []
     paths = sources_of(cfg.source, "track")
-    names = safe_names(Path(path).stem or Path(path).resolve().stem for path in paths)
+    names: list[str] = []
     with progress_bar(cfg.callbacks.get("progress_bar") is None, unit="frames") as bar:
-        for path, name in zip(paths, names, strict=True):
-            sinks: dict[str, Sink] = {}
-            task = bar.add_task(printable(name), total=None)
-            ids: set[int] = set()
+        for path in paths:
             try:
-                source = FileStream(path, rate=cfg.stage.rate)
-                sinks = _sinks(cfg, folder, name, source.rate)
-                with tracks_of(cfg, detector, source, options) as stream:
-                    for tracked in stream:
-                        for sink in sinks.values():
-                            sink.add(tracked, ())
-                        ids |= {each.id for each in tracked.confirmed}
-                        bar.advance(task)
+                for source in FileStream(path, rate=cfg.stage.rate).each():
+                    names.append(Path(source.name).stem or source.name)
+                    files += _one(cfg, detector, options, source, folder, safe_names(names)[-1], bar)
             except DataError as error:
                 if len(paths) == 1:
                     raise
                 log.error("%s", error)
                 failed.append(path)
-            finally:
-                for sink in sinks.values():
-                    sink.close()
-            made = [each.path for each in sinks.values() if isinstance(each, JsonLines | Csv | Mot | CocoVid)]
-            made += [file for each in sinks.values() if isinstance(each, Segments) for file in each.files]
-            say(f"{name}: {len(ids)} tracks; wrote " + ", ".join(f"[bold]{file}[/]" for file in made))
-            files += made
     if failed:
         raise DataError(f"{len(failed)} of {len(paths)} sources could not be read: {', '.join(map(printable, failed))}")
     return files
+
+
+def _one(
+    cfg: DictConfig,
+    detector: Detector,
+    options: TrackerOptions,
+    source: FileStream,
+    folder: Path,
+    name: str,
+    bar: Progress,
+) -> list[Path]:
+    """Tracks of one recording; the files that hold them."""
+    if source.rate is None:
+        log.info("%s: nothing tells how many frames a second there are; 30 are taken (--rate tells others)", name)
+    task, ids = bar.add_task(printable(name), total=source.length), set[int]()
+    sinks = _sinks(cfg, folder, name, source.rate)
+    try:
+        with tracks_of(cfg, detector, source, options) as stream:
+            for tracked in stream:
+                for sink in sinks.values():
+                    sink.add(tracked, ())
+                ids |= {each.id for each in tracked.confirmed}
+                bar.advance(task)
+    finally:
+        for sink in sinks.values():
+            sink.close()
+    made = [each.path for each in sinks.values() if isinstance(each, JsonLines | Csv | Mot | CocoVid)]
+    made += [file for each in sinks.values() if isinstance(each, Segments) for file in each.files]
+    tracks = "1 track" if len(ids) == 1 else f"{len(ids)} tracks"
+    say(f"{name}: {tracks}; wrote " + ", ".join(f"[bold]{file.name}[/]" for file in made) + f" in [bold]{folder}[/]")
+    return made
 
 
 def _sinks(cfg: DictConfig, folder: Path, name: str, rate: float | None) -> dict[str, Sink]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ from tdcnet.data.folders import sources
 from tdcnet.data.frames import VIDEO_SUFFIXES
 from tdcnet.data.images import check_pixels, grey_of
 from tdcnet.data.sequence import Sequence
-from tdcnet.data.video import declared_rate, decode
+from tdcnet.data.video import declared_length, declared_rate, decode
 from tdcnet.streaming.frames import LiveFrame, State
 
 log = logging.getLogger(__name__)
@@ -85,12 +86,35 @@ class FileStream(_Listed):
 
     def __init__(self, path: str | Path, realtime: bool = False, rate: float | None = None) -> None:
         self._path = Path(path).expanduser()
+        self._sequences: list[Sequence] | None = None
         if not self._path.exists():
             raise DataError(f"{self._path}: there is no such file or folder")
         self._is_video = self._path.is_file() and self._path.suffix.lower() in VIDEO_SUFFIXES
         told = declared_rate(self._path) if self._is_video else None
         super().__init__(self._path.name or str(self._path), rate or told or (30.0 if realtime else None))
         self._realtime, self._given_rate, self._bad = realtime, rate, 0
+
+    @property
+    def length(self) -> int | None:
+        """Frames; None where that is not known, or not before all recordings are opened."""
+        if self._is_video:
+            return declared_length(self._path)
+        return None if self._sequences is None else sum(map(len, self._sequences))
+
+    def each(self) -> list[FileStream]:
+        """A stream for each of its recordings, in place of it.
+
+        Raises:
+            DataError: if they cannot be told.
+        """
+        if self._is_video:
+            return [self]
+        streams = []
+        for sequence in sources(self._path):
+            own = copy.copy(self)
+            own._sequences, own.name, own._stop = [sequence], sequence.name, threading.Event()
+            streams.append(own)
+        return streams
 
     def _all(self) -> Iterator[LiveFrame]:
         start: float | None = None
@@ -118,7 +142,7 @@ class FileStream(_Listed):
                 last = seconds
                 yield image, seconds, name, index == 0
             return
-        for sequence in sources(self._path):
+        for sequence in self._sequences or sources(self._path):
             told_times = getattr(sequence.frames, "times", None)
             for index in range(len(sequence.frames)):
                 begins = int(sequence.segment_start[index]) == index
