@@ -68,8 +68,11 @@ def live(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> 
                 f"it finds {', '.join(detector.classes)}"
             )
     with _watching(cfg, detector, source, Alarms(rules)) as watcher:
-        figures = watcher.run()
-    log.info("%s", figures.text())
+        try:
+            watcher.run()
+        finally:
+            figures = watcher.figures()
+            log.info("%s", figures.text())
     return {}, {**parts, "detector": detector, "live": watcher, "figures": figures}
 
 

@@ -230,7 +230,7 @@ class _Clock:
         or ahead by more than has passed, is told by its arrival.
         """
         if self._last is None or self._start is None:
-            self._start = arrival
+            self._start, self._lost = arrival, False
             self._last = told, 0.0, arrival
             return 0.0
         before, found, at = self._last

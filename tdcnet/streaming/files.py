@@ -1,39 +1,36 @@
-"""Files, standard input and a program's arrays as streams."""
+"""Files and a program's arrays as streams."""
 
 from __future__ import annotations
 
 import copy
 import logging
-import os
-import re
-import select
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tdcnet.data.errors import MOST_TOLD, DataError
 from tdcnet.data.folders import sources
 from tdcnet.data.frames import VIDEO_SUFFIXES
-from tdcnet.data.images import check_pixels, grey_of
+from tdcnet.data.images import grey_of
 from tdcnet.data.sequence import Sequence
 from tdcnet.data.video import declared_length, declared_rate, decode
 from tdcnet.streaming.frames import LiveFrame, State
 
 log = logging.getLogger(__name__)
 
-RAW = re.compile(r"([0-9]{1,5})x([0-9]{1,5})(?::(uint8|uint16|uint16be|rgb24))?$")
-"""How raw frames are told: width x height : type."""
-_TYPES = {"uint8": ("u1", 1), "uint16": ("<u2", 1), "uint16be": (">u2", 1), "rgb24": ("u1", 3)}
 
+class EveryFrame:
+    """What files, pipes and arrays have in common: every frame is taken, and none twice.
 
-class _Listed:
-    """What files, pipes and arrays have in common: every frame is taken, and none twice."""
+    Args:
+        name: for people.
+        rate: frames a second; None if nothing tells.
+    """
 
     live = False
     dropped = 0
@@ -72,7 +69,7 @@ class _Listed:
         raise NotImplementedError
 
 
-class FileStream(_Listed):
+class FileStream(EveryFrame):
     """A video, a stack, or a folder of images, decoded while it is looked at.
 
     Args:
@@ -163,89 +160,7 @@ class FileStream(_Listed):
             return None
 
 
-class RawStream(_Listed):
-    """Frames that come one behind the other as they lie in memory, such as from ``ffmpeg -f rawvideo -``.
-
-    Args:
-        pipe: where they come from.
-        form: ``WIDTHxHEIGHT:TYPE``, TYPE uint8 (if none is given), uint16, uint16be or rgb24.
-        rate: frames a second; None for times of arrival.
-
-    Raises:
-        DataError: if the form is none.
-    """
-
-    def __init__(self, pipe: BinaryIO, form: str, rate: float | None = None) -> None:
-        super().__init__("stdin", rate)
-        match = RAW.match(form)
-        if match is None:
-            raise DataError(
-                f"raw={form[:40]}: expected WIDTHxHEIGHT:TYPE, such as 640x512:uint16; types are {', '.join(_TYPES)}"
-            )
-        self._width, self._height = int(match[1]), int(match[2])
-        check_pixels("raw frames", self._width, self._height)
-        self._form = match[3] or "uint8"
-        self._pipe = pipe
-
-    def _all(self) -> Iterator[LiveFrame]:
-        kind, channels = _TYPES[self._form]
-        dtype = np.dtype(kind)
-        size = self._width * self._height * channels * dtype.itemsize
-        index, start = 0, None
-        while True:
-            block = self._exactly(size)
-            if self._stop.is_set():
-                return
-            arrival = time.monotonic()
-            if len(block) < size:
-                if block:
-                    raise DataError(
-                        f"stdin: {len(block)} bytes were left after {index} frames of {size} bytes "
-                        f"({self._width}x{self._height} {self._form}); check size and type (raw=WIDTHxHEIGHT:TYPE)"
-                    )
-                return
-            start = arrival if start is None else start
-            image = np.frombuffer(block, dtype).astype(dtype.newbyteorder("="), copy=False)
-            seconds = index / self._rate if self._rate else arrival - start
-            if channels == 3:
-                given = image.reshape(self._height, self._width, 3)
-                yield LiveFrame(cv2.cvtColor(given, cv2.COLOR_RGB2GRAY), given, index, seconds, arrival, self.name)
-            else:
-                grey = image.reshape(self._height, self._width)
-                yield LiveFrame(grey, grey, index, seconds, arrival, self.name)
-            index += 1
-
-    def _exactly(self, size: int) -> bytes:
-        """So many bytes, or fewer at the end, or when it is closed: who waits for a pipe that is silent must not wait
-        for ever."""
-        parts: list[bytes] = []
-        handle = _handle(self._pipe)
-        while size > 0:
-            if handle is None:
-                part = self._pipe.read(size)
-            else:
-                while not select.select([handle], [], [], 0.2)[0]:
-                    if self._stop.is_set():
-                        return b""
-                part = os.read(handle, min(size, 1 << 20))
-            if not part:
-                break
-            parts.append(part)
-            size -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _handle(pipe: BinaryIO) -> int | None:
-    """What can be waited for; None where nothing can."""
-    if os.name != "posix":
-        return None
-    try:
-        return pipe.fileno()
-    except (OSError, ValueError):
-        return None
-
-
-class ArrayStream(_Listed):
+class ArrayStream(EveryFrame):
     """A program's own arrays.
 
     Args:

@@ -74,12 +74,9 @@ class Live:
 
     Args:
         stream: its tracks.
-        alarms: rules; a track below :attr:`least` keeps none.
+        alarms: rules.
         sinks: where frames and alarms go, by name.
         board: what the page shows; None without one.
-
-    Attributes:
-        least: score of tracks that are shown and can be alarms; may be set while it runs.
     """
 
     def __init__(
@@ -88,7 +85,6 @@ class Live:
         self.stream, self.alarms = stream, alarms
         self.sinks = [_Guarded(name, sink) for name, sink in (sinks or {}).items()]
         self.board = board
-        self.least = 0.0
         self._stop = threading.Event()
         self._begun = time.monotonic()
         self._frames = self._alarms = self._tracks = 0
@@ -143,9 +139,6 @@ class Live:
             self.sinks.pop().close()
 
     def _take(self, tracked: Tracked) -> None:
-        least = self.least
-        if least > 0:
-            tracked.tracks[:] = [track for track in tracked.tracks if track.score >= least]
         alarms = self.alarms.of(tracked)
         for sink in self.sinks:
             sink.add(tracked, alarms)

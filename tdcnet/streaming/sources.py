@@ -13,8 +13,9 @@ from tdcnet.finite import number
 from tdcnet.shown import shown
 from tdcnet.streaming.addresses import STDIN, check_address, device_of, is_address, name_of
 from tdcnet.streaming.capture import STALL, Capture
-from tdcnet.streaming.files import ArrayStream, FileStream, RawStream
+from tdcnet.streaming.files import ArrayStream, FileStream
 from tdcnet.streaming.frames import Source
+from tdcnet.streaming.raw import NewestRaw, RawStream
 from tdcnet.streaming.readers import AddressReader, CameraOptions, CameraReader
 
 Policy = Literal["auto", "newest", "every"]
@@ -38,7 +39,7 @@ def open_source(
             video, a stack or a folder of images; ``-`` for raw frames on standard input; or an iterable of arrays
             [H, W] or [H, W, 3] (RGB). A file called ``0`` is ``./0``.
         policy: ``newest`` drops and counts frames that come while the detector is busy, ``every`` waits for it;
-            ``auto`` is newest for cameras and addresses, and files are never dropped.
+            ``auto`` is newest for cameras and addresses, every for standard input. Frames of files are never dropped.
         realtime: files at their own rate, not as fast as they are taken.
         rate: frames a second of what does not tell.
         raw: of standard input, ``WIDTHxHEIGHT:TYPE``, such as ``640x512:uint16``.
@@ -71,7 +72,8 @@ def open_source(
             raise DataError("source - needs what its raw frames are: raw=WIDTHxHEIGHT:TYPE, such as 640x512:uint16")
         if sys.stdin.isatty():
             raise DataError("source - reads raw frames from a pipe, and standard input is a terminal")
-        return RawStream(sys.stdin.buffer, raw, rate)
+        stream = RawStream(sys.stdin.buffer, raw, rate)
+        return NewestRaw(stream) if policy == "newest" else stream
     if (device := device_of(source)) is not None:
         return Capture(lambda: CameraReader(device, options), name_of(source), live, again, wait, stall)
     if is_address(source):

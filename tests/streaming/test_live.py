@@ -169,12 +169,6 @@ def test_an_alarm_is_told_once_or_as_often_as_asked(detector):
     assert count(Rule(score=0.9999)) == 0
 
 
-def test_the_least_score_can_be_raised_while_it_runs(detector):
-    live = watch(detector, moving(40))
-    live.least = 1.0
-    assert live.run().alarms == 0 and live.figures().tracks == 0
-
-
 # -- posting -----------------------------------------------------------------------------------------------------------
 
 

@@ -95,6 +95,7 @@ def test_what_it_shows(serve):
     assert first["rule"] == "<i>near</i>" and first["alarm"] == 1, "told as it is: the page puts it in as text"
     status, body, headers = served.ask("/metrics")
     assert status == 200 and b"\ntdcnet_source_running 1.0" in body and b"tdcnet_latency_p99_seconds" in body
+    assert b"# TYPE tdcnet_frames_total counter" in body and b"# TYPE tdcnet_tracks gauge" in body
     assert until(lambda: json.loads(served.ask("/health")[1])["rate"] > 0)
     assert served.ask("/health")[0] == 200
     assert served.ask("/none")[0] == 404
@@ -146,8 +147,8 @@ def test_the_least_score_is_set_by_the_page_alone(serve):
     served = serve()
     body = json.dumps({"least": 0.4}).encode()
     assert served.ask("/least", body)[0] == 403, "as a form of another site would"
-    assert served.live.least == 0
-    assert served.ask("/least", body, {"X-TDCNet": "1"})[0] == 200 and served.live.least == 0.4
+    assert served.board.least == 0
+    assert served.ask("/least", body, {"X-TDCNet": "1"})[0] == 200 and served.board.least == 0.4
     for wrong in (
         b"",
         b"{}",
@@ -159,7 +160,7 @@ def test_the_least_score_is_set_by_the_page_alone(serve):
         b'{"least": null}',
     ):
         assert served.ask("/least", wrong, {"X-TDCNet": "1"})[0] == 400, wrong
-    assert served.live.least == 0.4
+    assert served.board.least == 0.4
 
 
 def test_another_sites_name_for_this_machine_is_refused(serve):
@@ -233,3 +234,16 @@ def test_it_works_in_a_browser(serve, tmp_path, name, width):
     subprocess.run(command, timeout=60, check=True, capture_output=True)
     image = cv2.imread(str(picture))
     assert image is not None and image.shape[1] == width and image.std() > 5
+
+
+def test_the_slider_hides_tracks_of_the_picture_and_no_alarm(serve):
+    served = serve()
+    served.board.least = 1.0
+    painted = []
+    paint = served.board._painter.paint
+    served.board._painter.paint = lambda tracked: (painted.append(len(tracked.confirmed)), paint(tracked))[1]
+    served.board.look(1)
+    assert until(lambda: served.live.figures().tracks == 1 and served.live.figures().alarms >= 1)
+    before = len(painted)
+    assert until(lambda: len(painted) > before + 2) and not any(painted[before:])
+    assert served.live.figures().tracks == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 import time
 
@@ -13,9 +14,11 @@ import pytest
 from tdcnet.data.errors import DataError
 from tdcnet.streaming.addresses import device_of, name_of, without_password
 from tdcnet.streaming.capture import Capture, _Clock
-from tdcnet.streaming.files import FileStream, RawStream
+from tdcnet.streaming.files import FileStream
+from tdcnet.streaming.raw import NewestRaw, RawStream
 from tdcnet.streaming.readers import CameraOptions, Picture
 from tdcnet.streaming.sources import open_source
+from tests.streaming.test_live import until
 
 
 @pytest.mark.parametrize(
@@ -240,6 +243,41 @@ def test_raw_frames():
 def test_what_raw_frames_are_is_checked(form):
     with pytest.raises(DataError):
         RawStream(io.BytesIO(), form)
+
+
+def test_raw_frames_that_never_come_are_told():
+    with pytest.raises(DataError, match="stdin: ended before a frame came"):
+        list(RawStream(io.BytesIO(), "6x4").frames())
+
+
+def test_the_newest_raw_frames_are_taken():
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe:
+        source = NewestRaw(RawStream(pipe, "6x4", 10.0))
+        frames = source.frames()
+        os.write(writing, bytes([1] * 24))
+        assert next(frames).image.max() == 1
+        for value in (2, 3, 4):
+            os.write(writing, bytes([value] * 24))
+        assert until(lambda: source.dropped == 2)
+        newest = next(frames)
+        assert newest.image.max() == 4 and newest.index == 3 and newest.time == pytest.approx(0.3, abs=0.01)
+        os.close(writing)
+        assert next(frames, None) is None and source.state == "ended"
+
+
+def test_a_silent_pipe_of_the_newest_can_be_closed():
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe:
+        source = NewestRaw(RawStream(pipe, "6x4"))
+        taken = []
+        thread = threading.Thread(target=lambda: taken.extend(source.frames()))
+        thread.start()
+        source.close()
+        thread.join(5)
+        assert not thread.is_alive() and not taken
+        assert until(lambda: all(each.name != "camera stdin" for each in threading.enumerate()))
+        os.close(writing)
 
 
 def test_raw_frames_of_a_terminal_are_not_waited_for(monkeypatch):

@@ -12,13 +12,14 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import uvicorn
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -90,7 +91,8 @@ class Page:
         self.token = token or (None if host in LOOPBACK else secrets.token_urlsafe(18))
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
-        self._metrics = _metrics(live)
+        self._metrics = CollectorRegistry()
+        self._metrics.register(_Metrics(live))
         self.app = Starlette(routes=self._routes())
 
     @property
@@ -219,7 +221,8 @@ class Page:
             "restored": figures.restored,
             "tracks": figures.tracks,
             "alarms": figures.alarms,
-            "least": self.live.least,
+            "least": self.board.least,
+            "upload": self.trial is not None,
             "seconds": round(figures.seconds),
         }
 
@@ -241,7 +244,7 @@ class Page:
                 raise ValueError
         except (ValueError, KeyError, TypeError, RecursionError):
             return PlainTextResponse('expected {"least": a number from 0 to 1}', 400)
-        self.live.least = float(value)
+        self.board.least = float(value)
         return JSONResponse({"least": value})
 
     async def _health(self, request: Request) -> Response:
@@ -375,20 +378,32 @@ async def _gone(receive: Any) -> None:
         pass
 
 
-def _metrics(live: Live) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    for name, what, value in (
-        ("frames", "frames that were looked at", lambda f: f.frames),
-        ("frames_per_second", "over the last seconds", lambda f: f.rate),
-        ("frames_dropped", "frames that came and were not looked at", lambda f: f.dropped),
-        ("latency_p50_seconds", "from arrival to tracks, over the last frames", lambda f: f.latency[0]),
-        ("latency_p95_seconds", "from arrival to tracks, over the last frames", lambda f: f.latency[1]),
-        ("latency_p99_seconds", "from arrival to tracks, over the last frames", lambda f: f.latency[2]),
-        ("tracks", "confirmed tracks now", lambda f: f.tracks),
-        ("alarms", "alarms so far", lambda f: f.alarms),
-        ("source_restored", "times that the source was lost and came back", lambda f: f.restored),
-        ("source_running", "1 while frames come", lambda f: float(f.state == "running")),
-    ):
-        gauge = Gauge(f"tdcnet_{name}", what, registry=registry)
-        gauge.set_function(lambda value=value: value(live.figures()))  # type: ignore[misc]
-    return registry
+class _Metrics:
+    """Figures of what is watched, for Prometheus."""
+
+    def __init__(self, live: Live) -> None:
+        self.live = live
+
+    def collect(self) -> Iterator[Metric]:
+        """All of now. What only grows is a counter, whose name ends in ``_total``."""
+        told = self.live.figures()
+        p50, p95, p99 = told.latency
+        latency = "from arrival to tracks, over the last frames"
+        counted = (
+            ("frames", "frames that were looked at", told.frames),
+            ("frames_dropped", "frames that came and were not looked at", told.dropped),
+            ("alarms", "alarms so far", told.alarms),
+            ("source_restored", "times that the source was lost and came back", told.restored),
+        )
+        measured = (
+            ("frames_per_second", "over the last seconds", told.rate),
+            ("latency_p50_seconds", latency, p50),
+            ("latency_p95_seconds", latency, p95),
+            ("latency_p99_seconds", latency, p99),
+            ("tracks", "confirmed tracks now", told.tracks),
+            ("source_running", "1 while frames come", told.state == "running"),
+        )
+        for name, what, count in counted:
+            yield CounterMetricFamily(f"tdcnet_{name}", what, value=count)
+        for name, what, value in measured:
+            yield GaugeMetricFamily(f"tdcnet_{name}", what, value=float(value))

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -35,11 +35,16 @@ class Listed:
 
 
 class Board:
-    """Draws and encodes in a thread of its own, and only while somebody looks."""
+    """Draws and encodes in a thread of its own, and only while somebody looks.
+
+    Attributes:
+        least: score of tracks that are drawn; alarms and their pictures are not touched by it.
+    """
 
     def __init__(self) -> None:
         self.alarms: deque[Listed] = deque(maxlen=ALARMS)
         self.version, self.picture = 0, b""
+        self.least = 0.0
         self._painter = Painter()
         self._news = threading.Condition()
         self._next: Tracked | None = None
@@ -89,7 +94,8 @@ class Board:
                     return
                 assert self._next is not None
                 tracked, self._next = self._next, None
-            self.picture = self._encoded(tracked)
+            drawn = [track for track in tracked.tracks if track.score >= self.least]
+            self.picture = self._encoded(replace(tracked, tracks=drawn))
             self.version += 1
 
     def _encoded(self, tracked: Tracked) -> bytes:

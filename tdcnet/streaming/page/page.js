@@ -16,6 +16,7 @@ function figures(told) {
   $("dropped").textContent = told.dropped;
   $("count").textContent = told.alarms ? `(${told.alarms})` : "";
   if (!dragging) { $("least").value = told.least; $("shown").textContent = told.least.toFixed(2); }
+  $("upload").hidden = !told.upload;
   if (told.alarms < known) { known = 0; $("alarms").textContent = ""; }  // it was started anew
   if (told.alarms > known) alarms();
 }
@@ -34,7 +35,7 @@ async function alarms() {
     picture.alt = "the frame of the alarm";
     const text = document.createElement("div"), rule = document.createElement("strong"), when = document.createElement("small");
     rule.textContent = `${alarm.rule}: ${alarm.label} ${alarm.id}`;
-    when.textContent = `${new Date(alarm.at * 1000).toLocaleTimeString()}, score ${alarm.score.toFixed(2)}`;
+    when.textContent = `${new Date(alarm.at * 1000).toLocaleString()}, score ${alarm.score.toFixed(2)}`;
     text.append(rule, when);
     item.append(picture, text);
     list.prepend(item);
