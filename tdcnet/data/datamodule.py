@@ -290,7 +290,12 @@ class ClipDataModule(pl.LightningDataModule):
         return self._degraded
 
     def val_recordings(self) -> list[Sequence]:
-        """The recordings of the validation split, whole, as they are seen: harder, where that is asked for."""
+        """The recordings of the validation split, whole, as they are seen: harder, where that is asked for.
+
+        Made before, where they can be made.
+        """
+        if self.generate is not None:
+            self.generate()
         return self._shown(self.val_split)
 
     @property

@@ -135,9 +135,12 @@ def _watching(cfg: DictConfig, detector: Detector, source: Any, alarms: Alarms) 
 def _sinks(cfg: DictConfig, rate: float | None) -> dict[str, Sink]:
     stage = cfg.stage
     sinks: dict[str, Sink] = {}
-    for name, kind in (("json", JsonLines), ("csv", Csv), ("mot", Mot)):
-        if stage[name] is not None:
-            sinks[f"{name} in {stage[name]}"] = kind(stage[name])
+    if stage.json is not None:
+        sinks[f"json in {stage.json}"] = JsonLines(stage.json, at=True)
+    if stage.csv is not None:
+        sinks[f"csv in {stage.csv}"] = Csv(stage.csv)
+    if stage.mot is not None:
+        sinks[f"mot in {stage.mot}"] = Mot(stage.mot, keep=True)
     if stage.record is not None:
         sinks[f"video in {stage.record}"] = Segments(
             stage.record, rate or 30.0, stage.segment, stage.around_alarms, stage.before, stage.after, stage.keep

@@ -16,7 +16,10 @@ from rich.console import Console
 
 from tdcnet.data import sequence as data
 from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.data.formats.common import image_size
+from tdcnet.data.safe_names import safe_names
 from tdcnet.data.target_ids import linked
+from tdcnet.files import write_atomically
 from tdcnet.inference.detector import Detector
 from tdcnet.metrics.matching import Frames
 from tdcnet.metrics.outcomes import Outcomes, interval, paired_difference, pd_at
@@ -29,6 +32,7 @@ from tdcnet.stages.overrides import command_line
 from tdcnet.stages.parts import say
 from tdcnet.streaming.files import ArrayStream
 from tdcnet.streaming.frames import Source
+from tdcnet.streaming.rows import mot_rows
 from tdcnet.streaming.stream import Seen
 from tdcnet.tracking.evidence import Evidence
 from tdcnet.tracking.stream import Tracked, TrackStream, follow
@@ -105,7 +109,9 @@ def labelled(
         options: of the tracker.
         tracks_of: gives the tracks of a source.
     """
-    followed = _follow_all(cfg, datamodule.val_recordings(), tracks_of)
+    recordings = datamodule.val_recordings()
+    _tell_scale(recordings, datamodule.size, detector)
+    followed = _follow_all(cfg, recordings, tracks_of)
     outcomes = {what: _outcomes([row for each in followed for row in each.rows()], what) for what in NAMES}
     pairs = [each.frames() for each in followed]
     truth, times = [frames for frames, _ in pairs], [at for _, at in pairs]
@@ -120,8 +126,37 @@ def labelled(
     Console().print(scores_table(told))
     title = f"{label_of(cfg)} tracked: {cfg.dataset.name}"
     page, _ = write_page(output, told, recording_rows(told, similarity), title=title, command=command_line(overrides))
-    say(f"all figures in [bold]{output / 'tracks.json'}[/], shown in [bold]{page}[/]")
+    folder = _write_tracks(output / "tracks", followed)
+    say(f"all figures in [bold]{output / 'tracks.json'}[/], shown in [bold]{page}[/], tracks in [bold]{folder}[/]")
     return numbers
+
+
+def _tell_scale(recordings: Sequence[data.Sequence], size: tuple[int, int], detector: Detector) -> None:
+    """Says if frames are scaled otherwise than in an evaluation, of which figures of detections would be others."""
+    for height, width in {image_size(each.frames) for each in recordings}:
+        evaluated, here = min(size[0] / height, size[1] / width), detector.record.scale or 1.0
+        if abs(evaluated / here - 1) > 0.01:
+            log.warning(
+                "frames of %dx%d px are looked at in %g of their size, as stage=predict does; stage=eval scales them "
+                "by %g (dataset.size), so that its figures are others",
+                *(width, height, here, evaluated),
+            )
+
+
+def _write_tracks(folder: Path, followed: Sequence[_Followed]) -> Path:
+    """The confirmed tracks of each recording as MOTChallenge text, and its targets as that has them."""
+    names = safe_names(each.recording.name for each in followed)
+    for name, each in zip(names, followed, strict=True):
+        tracks, targets = [], []
+        for seen, points in zip(each.seen, each.tracks, strict=True):
+            index = seen.frame.index
+            tracks += mot_rows(Tracked(seen, points), index + 1)
+            for target, (x1, y1, x2, y2) in zip(each.ids[index], each.recording.boxes[index].tolist(), strict=True):
+                box = f"{x1 + 1:.2f},{y1 + 1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
+                targets.append(f"{index + 1},{target + 1},{box},1,1,1")
+        for path, lines in ((folder / f"{name}.txt", tracks), (folder / "gt" / f"{name}.txt", targets)):
+            write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
+    return folder
 
 
 def by_score(followed: Sequence[_Followed], options: TrackerOptions, evidence: Evidence) -> list[dict[str, float]]:

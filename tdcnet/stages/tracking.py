@@ -20,6 +20,7 @@ from tdcnet.inference.detector import Detector
 from tdcnet.processors import processors
 from tdcnet.progress import progress_bar
 from tdcnet.shown import printable
+from tdcnet.stages.overrides import override_key
 from tdcnet.stages.parts import Results, build, say
 from tdcnet.stages.prediction import detector_of, sources_of
 from tdcnet.stages.track_figures import labelled
@@ -46,6 +47,11 @@ def track(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) ->
     options: TrackerOptions = hydra.utils.instantiate(cfg.stage.tracker)
     if cfg.source not in (None, [], ""):
         return {}, {**parts, "detector": detector, "files": _sources(cfg, detector, options)}
+    if not any(override_key(each).startswith("dataset") for each in overrides) and not Path(cfg.dataset.root).is_dir():
+        raise ValueError(
+            "stage=track needs a source, tdcnet track clip.mp4; or labelled clips, whose figures it tells: "
+            f"dataset=NAME dataset.root=PATH (there is no folder {cfg.dataset.root})"
+        )
     figures = labelled(
         cfg, overrides, parts["datamodule"], detector, options, lambda source: tracks_of(cfg, detector, source, options)
     )

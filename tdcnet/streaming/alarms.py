@@ -89,6 +89,7 @@ class Alarm:
         name: of its class.
         index, time: of the frame.
         recording: what the frame is part of.
+        at: when the frame arrived, seconds since 1970.
     """
 
     number: int
@@ -98,6 +99,7 @@ class Alarm:
     index: int
     time: float | None
     recording: str
+    at: float
 
 
 @dataclass
@@ -134,7 +136,8 @@ class Alarms:
                     continue
                 self._count += 1
                 self._told[at, track.id] = self._last[at] = now
-                found.append(Alarm(self._count, rule.name, track, name, frame.index, frame.time, frame.recording))
+                where = (frame.index, frame.time, frame.recording, frame.at)
+                found.append(Alarm(self._count, rule.name, track, name, *where))
         if len(self._told) > 10_000:  # of tracks long gone
             self._told = dict(list(self._told.items())[-5_000:])
         return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
@@ -26,13 +28,18 @@ class LiveFrame:
         begins: whether nothing before it belongs to it.
     """
 
-    image: NDArray[Any]
-    given: Any
+    image: NDArray[Any] = field(repr=False)
+    given: Any = field(repr=False)
     index: int
     time: float | None
     arrival: float
     recording: str
     begins: bool = False
+
+    @cached_property
+    def at(self) -> float:
+        """When it arrived, seconds since 1970 by this machine's clock."""
+        return time.time() - (time.monotonic() - self.arrival)
 
 
 class Source(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,10 +29,17 @@ def point(track: TrackPoint, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def line(tracked: Tracked, alarms: Sequence[Alarm]) -> dict[str, Any]:
-    """A frame with its confirmed tracks, and the alarms that began there."""
+def clock(at: float) -> str:
+    """Seconds since 1970 as people and databases read them, UTC to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def line(tracked: Tracked, alarms: Sequence[Alarm], at: bool = False) -> dict[str, Any]:
+    """A frame with its confirmed tracks, and the alarms that began there; if asked for, when it arrived."""
     frame, classes = tracked.frame, tracked.seen.found.classes
     told: dict[str, Any] = {"frame": frame.index, "time": None if frame.time is None else round(frame.time, 4)}
+    if at:
+        told["at"] = clock(frame.at)
     told["video"] = frame.recording
     told["tracks"] = [point(track, classes) for track in tracked.confirmed]
     if alarms:
@@ -46,6 +54,7 @@ def alarm_line(alarm: Alarm) -> dict[str, Any]:
         "rule": alarm.rule,
         "frame": alarm.index,
         "time": None if alarm.time is None else round(alarm.time, 4),
+        "at": clock(alarm.at),
         "video": alarm.recording,
         **point(alarm.track, ()),
         "label": alarm.name,

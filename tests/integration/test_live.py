@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import fields
+from pathlib import Path
 
 import av
 import cv2
+import hydra
 import pytest
+from omegaconf import OmegaConf
 
 from tdcnet import stages
 from tdcnet.cli import as_options
+from tdcnet.data.errors import DataError
 from tdcnet.data.synthetic import SyntheticConfig, generate_clip
 from tdcnet.stages.tracking import use_threads
+from tdcnet.tracking.tracker import TrackerOptions
 
 FRAMES = 40
 
@@ -98,6 +105,9 @@ def test_track_tells_figures_of_a_labelled_set(trained, run, tmp_path):
         low, high = told[f"Pd@{budget}_gain_interval"]
         assert low <= high and f"Pd@{budget}_confirmed" in told
     assert metrics["HOTA_dot"] == told["HOTA_dot"]
+    for name, text in ((each.name, each.read_text()) for each in (tmp_path / "run" / "tracks" / "gt").iterdir()):
+        frames = [int(line.split(",")[0]) for line in text.splitlines()]
+        assert frames == sorted(frames) and (tmp_path / "run" / "tracks" / name).is_file()
     page = (tmp_path / "run" / "report.html").read_text()
     assert f"{told['HOTA_dot']:.3f}" in page and "synthetic" in page
     with (tmp_path / "run" / "by_recording.csv").open() as file:
@@ -120,6 +130,33 @@ def test_a_processor_is_left_to_registration(monkeypatch, wanted, there, told, g
     assert set_to == ([] if given is None else [given])
     with pytest.raises(ValueError, match=r"stage.threads is 0"):
         use_threads(0)
+
+
+def test_a_folder_of_videos_is_tracked_one_by_one(run_zoo, clip, tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.avi", "c.avi"):
+        shutil.copy(clip, folder / name)
+    (folder / "b.mp4").write_bytes(b"no video")
+    with pytest.raises(DataError, match=r"1 of 3 sources could not be read: .*b\.mp4"):
+        run_zoo("stage=track", f"source='{folder}'", "stage.video=false")
+    tracks = tmp_path / "run" / "tracks"
+    expected = [f"{name}.{ending}" for name in "ac" for ending in ("csv", "json", "jsonl", "txt")]
+    assert sorted(file.name for file in tracks.iterdir()) == expected
+    assert (tracks / "a.txt").read_text() == (tracks / "c.txt").read_text() != ""
+
+
+def test_the_tracker_of_the_config_is_the_usual_one():
+    given = OmegaConf.load(Path(__file__).parents[2] / "configs" / "tracker" / "online.yaml")
+    assert set(given) == {"_target_", *(field.name for field in fields(TrackerOptions))}
+    assert hydra.utils.instantiate(given) == TrackerOptions()
+
+
+def test_without_a_source_or_clips_it_is_said_what_to_give(configure, tmp_path):
+    base = ["trainer=cpu", "callbacks.progress_bar=null", "ckpt_path=motion_2d"]
+    cfg, given = configure("stage=track", f"dataset.root={tmp_path / 'none'}", base=base)
+    with pytest.raises(ValueError, match=r"needs a source, tdcnet track clip.mp4; or labelled clips"):
+        stages.run(cfg, [each for each in given if not each.startswith("dataset")])
 
 
 def test_sources_that_are_cameras_are_for_live(run_zoo):

@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import av
@@ -202,7 +203,7 @@ class Receiver:
 
 
 def alarm(number):
-    return Alarm(number, "r", point(), "drone", 5, 0.5, "cam")
+    return Alarm(number, "r", point(), "drone", 5, 0.5, "cam", 1.7e9)
 
 
 def until(condition, seconds=5.0):
@@ -284,3 +285,20 @@ def test_torn_pictures_are_passed_over(detector, camera):
     assert live.figures().state == "running"
     live.stop()
     thread.join(5)
+
+
+# -- restarts ----------------------------------------------------------------------------------------------------------
+
+
+def test_lines_tell_when_and_a_restart_loses_none(detector, tmp_path):
+    before = datetime.now(UTC)
+    for _ in range(2):
+        sinks = {"json": JsonLines(tmp_path / "a.jsonl", at=True), "mot": Mot(tmp_path / "a.txt", keep=True)}
+        watch(detector, moving(20), sinks=sinks).run()
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    told = [datetime.fromisoformat(line["at"]) for line in lines]
+    assert told == sorted(told) and before - timedelta(seconds=1) < told[0] and told[-1] <= datetime.now(UTC)
+    alarms = [alarm for line in lines for alarm in line.get("alarms", ())]
+    assert len(alarms) == 2 and all(alarm["at"] in {line["at"] for line in lines} for alarm in alarms)
+    old, new = sorted(tmp_path.glob("a*.txt"), key=lambda path: -len(path.name))
+    assert old.read_text() == new.read_text() != "" and new.name == "a.txt"

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -62,16 +63,17 @@ class JsonLines(_Lines):
     Args:
         path: the file, which is gone on with where it is there; ``-`` for standard output.
         every: frames without either, too.
+        at: whether it is told when frames arrived, which only of live ones says something.
     """
 
-    def __init__(self, path: str | Path, every: bool = False) -> None:
+    def __init__(self, path: str | Path, every: bool = False, at: bool = False) -> None:
         super().__init__(path)
-        self._every = every
+        self._every, self._at = every, at
 
     def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
         """The next frame."""
         if self._every or alarms or tracked.confirmed:
-            self.write(json.dumps(rows.line(tracked, alarms), ensure_ascii=False) + "\n")
+            self.write(json.dumps(rows.line(tracked, alarms, self._at), ensure_ascii=False) + "\n")
 
 
 class Csv(_Lines):
@@ -101,12 +103,17 @@ class Mot(_Lines):
     """MOTChallenge text: ``frame,id,x,y,w,h,score,class,-1,-1``.
 
     Args:
-        path: the file; an old one is replaced.
+        path: the file; one that is there is replaced,
+        keep: or gets the time of its last line into its name.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        if str(path) != STDOUT:
-            Path(path).unlink(missing_ok=True)
+    def __init__(self, path: str | Path, keep: bool = False) -> None:
+        path = Path(path)
+        if keep and path.is_file() and path.stat().st_size:
+            last = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y%m%d_%H%M%S")
+            path.rename(path.with_name(f"{path.stem}_{last}{path.suffix}"))
+        elif str(path) != STDOUT:
+            path.unlink(missing_ok=True)
         super().__init__(path)
 
     def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
