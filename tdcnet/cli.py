@@ -77,10 +77,11 @@ TRACK = """\
   tdcnet track dataset=NAME dataset.root=PATH ..    figures on the validation clips
 
   ckpt_path=MODEL        as of predict
-  tracker.confirm=12     evidence that makes a track a target's: higher for fewer false ones
-  tracker.coast=1        seconds that it lives on unseen
-  rate=30                frames a second of what does not tell
-  video=false            no annotated video
+  tracker.score=0.6      that a target's track has, and tracker.confirm=12, its evidence: higher for fewer false ones
+  tracker.coast=1        seconds that it lives on unseen; configs/tracker/online.yaml has all of tracker
+  --rate 30              frames a second of what does not tell
+  --threads N            of the network; one fewer than there are processors, if it is not given
+  --video false          no annotated video
   dataset.align=none     the camera stands still
 
 """
@@ -89,17 +90,23 @@ LIVE = """\
 
 A SOURCE is a camera (0, /dev/video0), an address (rtsp://, http://), a video, a folder, or - for raw frames.
 
-  --page 8080            shows it at http://127.0.0.1:8080; --host 0.0.0.0 to other machines, with a token
+  --page 8080            shows it at http://127.0.0.1:8080; --host 0.0.0.0 to other machines, who need the --token;
+                         --upload takes videos there
   --realtime             files at their own rate
-  --raw 640x512:uint16   of the frames on standard input
+  --raw 640x512:uint16   of the frames on standard input; --rate 25 of what does not tell
+  --wait                 for a source that cannot be opened at first
   --json FILE            a line a frame with tracks; - for standard output
   --csv FILE, --mot FILE the same as CSV and MOTChallenge text
   --record FOLDER        annotated video in segments; --around_alarms only these, and the seconds before
   --snapshots FOLDER     a picture of each alarm
   --post ADDRESS         alarms by HTTP POST
-  --policy every         drops no frame, whatever the delay
+  --policy every         drops no frame, whatever the delay; newest drops also those of standard input
   --threads N            of the network; one fewer than there are processors, if it is not given
-  'stage.rules=[{inside: [[0,0],[320,0],[320,128],[0,128]], seconds: 1, score: 0.5}]'   what is an alarm
+  'stage.rules=[{inside: [[0,0],[320,0],[320,128],[0,128]], seconds: 1, score: 0.5}]'   what is an alarm;
+                         also name, speed, classes, repeat and quiet, in seconds
+  stage.segment=600      seconds of a file of video; stage.before=5 and after=5 an alarm; stage.keep=100 files at most
+  --quiet                no line of figures, which else comes every stage.every=10 seconds
+  tracker.score=0.6      and the others, as of track
   dataset.align=none     the camera stands still
 
 """
@@ -114,6 +121,11 @@ SWITCHES = ("realtime", "wait", "around_alarms", "quiet", "upload")
 """Options of `live` that need no value."""
 TEXTS = ("raw", "host", "token", "json", "csv", "mot", "record", "snapshots", "post")
 SHORTS = {"predict": SHORT, "track": SHORT_TRACK, "live": SHORT_LIVE}
+HYDRAS = (
+    *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info"),
+    *("--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun"),
+)
+"""Hydra's own options."""
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-dir", "-cd", "--info", "-i")
 """Hydra's own options that another argument belongs to."""
 
@@ -192,10 +204,8 @@ def complete(verb: str, arguments: Sequence[str]) -> str:
 
 def as_options(verb: str, arguments: Sequence[str]) -> list[str]:
     """What the app is told for a verb that is a stage."""
-    if verb == "live":
-        arguments = without_dashes(arguments)
     if verb in SHORTS:
-        given = with_sources(arguments, verb)
+        given = with_sources(without_dashes(arguments, verb), verb)
     else:
         given = with_space(arguments) if verb == "search" else list(arguments)
     flags, options = split_flags(given)
@@ -211,22 +221,27 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, options
 
 
-def without_dashes(arguments: Sequence[str]) -> list[str]:
+def without_dashes(arguments: Sequence[str], verb: str) -> list[str]:
     """``--page 8080`` and ``--page=8080`` as ``page=8080``, ``--realtime`` as ``realtime=true``; others as they are."""
+    short = SHORTS[verb]
     found: list[str] = []
     left = list(arguments)
     while left:
         each = left.pop(0)
         key, sign, value = each.removeprefix("--").partition("=")
         key = key.replace("-", "_")
-        if not each.startswith("--") or key not in SHORT_LIVE:
+        if not each.startswith("--") or f"--{key.replace('_', '-')}" in HYDRAS:
             found.append(each)
+        elif key not in short:
+            near = difflib.get_close_matches(key, short, 1)
+            meant = f" Did you mean --{near[0]}?" if near else ""
+            sys.exit(f"error: tdcnet {verb} has no option --{key}.{meant} `tdcnet {verb} --help` tells all")
         elif sign:
             found.append(f"{key}={value}")
         elif key in SWITCHES:
             found.append(f"{key}=true")
         elif not left:
-            sys.exit(f"error: --{key} needs a value; `tdcnet live --help` tells which")
+            sys.exit(f"error: --{key} needs a value; `tdcnet {verb} --help` tells which")
         else:
             found.append(f"{key}={left.pop(0)}")
     return found

@@ -182,3 +182,23 @@ def test_hydras_own_options_may_stand_anywhere():
 def test_a_source_in_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert cli.with_sources(["~/v/*.mp4", "~name"]) == ["~name", "source=['/home/me/v/*.mp4']"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "told"),
+    [
+        ("track", ["clip.mp4", "--rate", "25", "--video=false"], ["stage.rate=25", "stage.video=false"]),
+        ("predict", ["clip.mp4", "--threshold", "0.5"], ["stage.threshold=0.5"]),
+        ("live", ["0", "--around-alarms"], ["stage.around_alarms=true"]),
+    ],
+)
+def test_options_may_have_dashes(verb, given, told):
+    assert [each for each in cli.as_options(verb, given) if each.startswith("stage.")] == told
+
+
+def test_an_option_that_there_is_not_is_told_with_what_may_be_meant():
+    with pytest.raises(SystemExit, match=r"tdcnet live has no option --snapshot\. Did you mean --snapshots\?"):
+        cli.as_options("live", ["0", "--snapshot", "x"])
+    with pytest.raises(SystemExit, match=r"tdcnet track has no option --foo\. `tdcnet track --help`"):
+        cli.as_options("track", ["clip.mp4", "--foo"])
+    assert cli.as_options("live", ["--cfg", "job", "0"])[:2] == ["--cfg", "job"]

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from tdcnet.deploy.optional import require
 from tdcnet.deploy.weights import Weights
+from tdcnet.files import FolderError
 from tdcnet.finite import number
 from tdcnet.inference.detector import Detector
 from tdcnet.shown import printable, shown
@@ -46,6 +47,7 @@ def live(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -> 
     """
     stage = cfg.stage
     if stage.page is not None:
+        number("stage.page", stage.page, 0, 65535)
         require(["starlette", "uvicorn", "prometheus_client"], "a page", "live")
     source = open_source(
         _one(cfg.source),
@@ -134,19 +136,24 @@ def _watching(cfg: DictConfig, detector: Detector, source: Any, alarms: Alarms) 
 
 def _sinks(cfg: DictConfig, rate: float | None) -> dict[str, Sink]:
     stage = cfg.stage
+    ways: dict[str, Callable[[str], Sink]] = {
+        "json": lambda path: JsonLines(path, at=True),
+        "csv": Csv,
+        "mot": lambda path: Mot(path, keep=True),
+        "record": lambda path: Segments(
+            path, rate or 30.0, stage.segment, stage.around_alarms, stage.before, stage.after, stage.keep
+        ),
+        "snapshots": lambda path: Snapshots(path, stage.keep),
+    }
     sinks: dict[str, Sink] = {}
-    if stage.json is not None:
-        sinks[f"json in {stage.json}"] = JsonLines(stage.json, at=True)
-    if stage.csv is not None:
-        sinks[f"csv in {stage.csv}"] = Csv(stage.csv)
-    if stage.mot is not None:
-        sinks[f"mot in {stage.mot}"] = Mot(stage.mot, keep=True)
-    if stage.record is not None:
-        sinks[f"video in {stage.record}"] = Segments(
-            stage.record, rate or 30.0, stage.segment, stage.around_alarms, stage.before, stage.after, stage.keep
-        )
-    if stage.snapshots is not None:
-        sinks[f"pictures in {stage.snapshots}"] = Snapshots(stage.snapshots, stage.keep)
+    for name, make in ways.items():
+        if stage[name] is not None:
+            try:
+                sinks[f"{name} in {stage[name]}"] = make(str(stage[name]))
+            except OSError as error:
+                raise FolderError(
+                    f"{name}={printable(stage[name])}: cannot be written ({error.strerror}). Give another place"
+                ) from error
     if stage.post is not None:
         sinks["post"] = Post(stage.post, headers={str(k): str(v) for k, v in (plain(stage.headers) or {}).items()})
     return sinks

@@ -112,7 +112,7 @@ def _one(
 ) -> list[Path]:
     """Tracks of one recording; the files that hold them."""
     if source.rate is None:
-        log.info("%s: nothing tells how many frames a second there are; 30 are taken (--rate tells others)", name)
+        log.info("%s: nothing tells how many frames a second there are; 30 are taken (--rate N tells others)", name)
     task, ids = bar.add_task(printable(name), total=source.length), set[int]()
     sinks = _sinks(cfg, folder, name, source.rate)
     try:

@@ -23,6 +23,7 @@ from tdcnet import stages
 from tdcnet.cli import as_options
 from tdcnet.data.errors import DataError
 from tdcnet.data.synthetic import SyntheticConfig, generate_clip
+from tdcnet.files import FolderError
 from tdcnet.stages.tracking import use_threads
 from tdcnet.tracking.tracker import TrackerOptions
 
@@ -300,3 +301,10 @@ def test_a_page_that_cannot_be_served_is_told_and_all_ends(clip, tmp_path):
         process = start(tmp_path, clip, "--page", taken.getsockname()[1], "--realtime")
         said = process.communicate(timeout=90)[0].decode()
     assert process.returncode == 1 and "the port is taken" in said and "terminate called" not in said, said
+
+
+@pytest.mark.parametrize("what", ["json", "csv", "mot", "record", "snapshots"])
+def test_what_cannot_be_written_is_told_by_its_option(run_zoo, clip, tmp_path, what):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FolderError, match=rf"{what}=.*file/x: cannot be written \(.+\)\. Give another place"):
+        run_zoo("stage=live", f"source='{clip}'", f"stage.{what}='{tmp_path / 'file' / 'x'}'")
