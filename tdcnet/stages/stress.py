@@ -87,12 +87,12 @@ def stress(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) -
         drawn = drawn or plain
         trainer = build_trainer(own, without=(*NOT_TRAINING, Visualize))
         steps: list[Step] = []
-        for trial in (Trial(PLAIN, math.nan, {}), *trials):
+        for number, trial in enumerate((Trial(PLAIN, math.nan, {}), *trials)):
             parts["datamodule"] = plain.harder(trial.done, cfg.stage.seed) if trial.done else plain
             measure(trainer, parts, collect=True)
             steps.append(_step(trial, parts))
             rows.append(stress_row(name, steps[-1], steps[0]))
-            say(f"{name}, {trial.name}: {KEY} [bold]{100 * rows[-1][KEY]:.1f} %[/]")
+            say(f"{name}, {trial.name}: {KEY} [bold]{100 * rows[-1][KEY]:.1f} %[/] ({number + 1} of {len(trials) + 1})")
             write_results(output, Stress(rows, means, axes, parameters, cfg.stage.seed))
         means.append(mean_row(name, steps, first or None))
         first = first or steps
