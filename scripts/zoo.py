@@ -1,6 +1,7 @@
 """Makes the detectors that come with the package (tdcnet/weights) from their trainings, and the page on them.
 
 python scripts/zoo.py CHECKPOINT NAME --root DRONE_IR
+python scripts/zoo.py --again NAME --root DRONE_IR
 python scripts/zoo.py --docs
 
 The trainings: tdcnet train +experiment=zoo/NAME dataset.root=DRONE_IR. A checkpoint is exported, its weights are
@@ -49,9 +50,14 @@ def main() -> None:
     parser.add_argument("checkpoint", nargs="?", type=Path)
     parser.add_argument("name", nargs="?", help="of the model")
     parser.add_argument("--root", type=Path, help="folder of drone_ir")
+    parser.add_argument("--again", metavar="NAME", help="measures the figures of a model that is there")
     parser.add_argument("--docs", action="store_true", help=f"writes {DOCS} from the cards that are there")
     given = parser.parse_args()
-    if given.name is not None:
+    if given.again is not None:
+        if given.root is None:
+            parser.error("--root is needed to evaluate the model")
+        again(given.again, given.root)
+    elif given.name is not None:
         if given.root is None:
             parser.error("--root is needed to evaluate the model")
         pack(given.checkpoint, given.name, given.root)
@@ -73,24 +79,10 @@ def pack(checkpoint: Path, name: str, root: Path) -> None:
             re.sub(r"^(dataset\.root)=.*", r"\1=PATH", word) for word in shlex.split(record.command)
         ).replace("python app.py", "python train.py")
         export(folder, halved(network), replace(record, name=name, command=command))
-        stage("eval", f"ckpt_path={folder}", f"dataset.root={root}", at / "eval")
-        stage("eval", f"ckpt_path={folder}", f"dataset.root={root}", "+dataset/degrade=hard", at / "hard")
-        stage(
-            "stress",
-            f"ckpt_path={folder}",
-            f"dataset.root={root}",
-            f"dataset.val_step={STRESS_STEP}",
-            "stage.baselines=[]",
-            at / "stress",
-        )
-        metrics = json.loads((at / "eval" / "metrics.json").read_text())
+        metrics, measured = measure(folder, root, at)
         threshold = metrics["threshold@0.1"]
         record = replace(read_record(folder / CONFIG), threshold=threshold)
         write_record(folder, record)
-        figures = figures_of(at / "eval")
-        hard = figures_of(at / "hard")
-        stress = stress_of(at / "stress" / "stress.json")
-        by = {kind: bins(at / "eval" / f"by_{kind}.csv") for kind in ("side", "scr", "speed")}
     content = load_plain(checkpoint)
     train, validation = (drone_ir.read(root, split, problems=None, cache_dir=None) for split in ("train", "val"))
     evaluated = ClipDataset(validation, record.size, image_step=10, image_offset=5)
@@ -121,14 +113,40 @@ def pack(checkpoint: Path, name: str, root: Path) -> None:
         "threshold": threshold,
         "frames": int(metrics["frames"]),
         "targets": int(metrics["targets"]),
-        "figures": figures,
-        "hard": hard,
-        "stress": stress,
+        **measured,
         "seeds": texts["seeds"],
-        "by": by,
         "bad_at": texts["bad_at"],
     }
     write_json(folder / CARD, card)
+
+
+def again(name: str, root: Path) -> None:
+    """Measures what the card tells of weights that are there."""
+    folder, texts = ROOT / name, json.loads(TEXTS.read_text(encoding="utf-8"))[name]
+    with tempfile.TemporaryDirectory() as place:
+        _, measured = measure(folder, root, Path(place))
+    told = {key: texts[key] for key in ("summary", "seeds", "bad_at")}
+    write_json(folder / CARD, json.loads((folder / CARD).read_text()) | measured | told)
+
+
+def measure(folder: Path, root: Path, at: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The figures of an evaluation of a model, and what its card tells of it."""
+    stage("eval", f"ckpt_path={folder}", f"dataset.root={root}", at / "eval")
+    stage("eval", f"ckpt_path={folder}", f"dataset.root={root}", "+dataset/degrade=hard", at / "hard")
+    stage(
+        "stress",
+        f"ckpt_path={folder}",
+        f"dataset.root={root}",
+        f"dataset.val_step={STRESS_STEP}",
+        "stage.baselines=[]",
+        at / "stress",
+    )
+    return json.loads((at / "eval" / "metrics.json").read_text()), {
+        "figures": figures_of(at / "eval"),
+        "hard": figures_of(at / "hard"),
+        "stress": stress_of(at / "stress" / "stress.json"),
+        "by": {kind: bins(at / "eval" / f"by_{kind}.csv") for kind in ("side", "scr", "speed")},
+    }
 
 
 def figures_of(folder: Path) -> dict[str, Any]:
