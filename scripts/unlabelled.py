@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +33,8 @@ NEAR = 6.0
 """px from the centre of a detection to such a thing that it is taken to be of."""
 AROUND = 30
 """Frames before the first and after the last place listed, in which it is taken to be there still."""
+MOVED = ("Shake", "Dropped", "Repeated")
+"""Ways to make clips harder after which what is listed is not where it was."""
 BUDGETS = (1.0, 0.1, 0.05, 0.01)
 
 
@@ -71,6 +74,16 @@ def without(detections: list[dict[str, Any]], truth: dict[str, Any]) -> list[dic
     return kept
 
 
+def unfit(run: Path) -> str:
+    """Why a run says nothing here; empty if it does."""
+    config = run / ".hydra" / "config.yaml"
+    if not config.is_file():
+        return "is no run of stage=eval; expected a folder with .hydra/config.yaml and predictions.json"
+    ways = (yaml.safe_load(config.read_text()).get("dataset") or {}).get("degrade") or {}
+    moved = [name for name, way in ways.items() if str(way.get("_target_")).rpartition(".")[2] in MOVED]
+    return f"its clips were made harder by {moved[0]}, after which places or frames are others" if moved else ""
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="folders of stage=eval on drone_ir; several are averaged")
@@ -78,6 +91,8 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as work:
         copies = []
         for number, run in enumerate(runs):
+            if told := unfit(run):
+                parser.error(f"{run}: {told}")
             copies.append(Path(work) / str(number))
             shutil.copytree(
                 run, copies[-1], ignore=shutil.ignore_patterns("checkpoints", "tensorboard", "*.html", "*.png")

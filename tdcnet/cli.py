@@ -235,12 +235,14 @@ def without_dashes(arguments: Sequence[str], verb: str) -> list[str]:
         elif key not in short:
             near = difflib.get_close_matches(key, short, 1)
             meant = f" Did you mean --{near[0]}?" if near else ""
+            if "." in key:
+                meant = f" Options of the config have no dashes: {key}={value or 'VALUE'}."
             sys.exit(f"error: tdcnet {verb} has no option --{key}.{meant} `tdcnet {verb} --help` tells all")
         elif sign:
             found.append(f"{key}={value}")
         elif key in SWITCHES:
-            found.append(f"{key}=true")
-        elif not left:
+            found.append(f"{key}={left.pop(0)}" if left[:1] in (["true"], ["false"]) else f"{key}=true")
+        elif not left or left[0].startswith("--"):
             sys.exit(f"error: --{key} needs a value; `tdcnet {verb} --help` tells which")
         else:
             found.append(f"{key}={left.pop(0)}")

@@ -202,3 +202,11 @@ def test_an_option_that_there_is_not_is_told_with_what_may_be_meant():
     with pytest.raises(SystemExit, match=r"tdcnet track has no option --foo\. `tdcnet track --help`"):
         cli.as_options("track", ["clip.mp4", "--foo"])
     assert cli.as_options("live", ["--cfg", "job", "0"])[:2] == ["--cfg", "job"]
+
+
+def test_values_of_options_are_told_from_options():
+    with pytest.raises(SystemExit, match="--csv needs a value"):
+        cli.as_options("live", ["0", "--csv", "--mot", "x"])
+    assert "stage.quiet=false" in cli.as_options("live", ["0", "--quiet", "false"])
+    with pytest.raises(SystemExit, match=r"Options of the config have no dashes: tracker\.score=VALUE"):
+        cli.as_options("track", ["clip.mp4", "--tracker.score", "0.6"])

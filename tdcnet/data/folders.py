@@ -128,8 +128,14 @@ def videos_in(folder: Path) -> list[Path]:
     """The videos of a folder, in order; none where it holds images, of which these would be copies."""
     from tdcnet.data.frames import VIDEO_SUFFIXES
 
-    videos = [file for file in folder.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
-    if not videos or _images_in(folder):
+    files = (file for file in folder.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
+    videos = [file for file in files if file.is_file() and not file.name.startswith(".")]
+    if videos and (images := _images_in(folder)):
+        if images[0].parent != folder:
+            log.warning(
+                "%s: %d videos are passed over, since a folder in it holds images, such as %s; name them",
+                *(folder, len(videos), printable(str(images[0].relative_to(folder)))),
+            )
         return []
     return sorted(videos, key=lambda each: names.natural_key(each.name))
 

@@ -28,6 +28,16 @@ def numbered(targets: Sequence[Hashable | None], frames: NDArray[np.int64]) -> N
     return ids if len(np.unique(np.stack([frames, ids]), axis=1).T) == len(ids) else None
 
 
+def first_untold(targets: Sequence[Hashable | None], frames: NDArray[np.int64]) -> int:
+    """The first box for which :func:`numbered` gives no number; arguments are its own."""
+    seen: set[tuple[int, Hashable]] = set()
+    for at, (frame, target) in enumerate(zip(frames.tolist(), targets, strict=True)):
+        if target is None or (frame, target) in seen:
+            return at
+        seen.add((frame, target))
+    raise ValueError("all are told")
+
+
 def linked(boxes: Sequence[NDArray[np.float32]]) -> tuple[list[NDArray[np.int64]], bool]:
     """An id for each box, from 0, where the data set does not tell.
 

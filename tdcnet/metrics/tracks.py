@@ -23,6 +23,8 @@ Similarity = Callable[[Floats, Floats], Floats]
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 """Similarities from which on HOTA counts a match; it is the mean over these."""
+LONG = 10
+"""Usual steps from one frame to the next from which on there is a gap."""
 MATCHED = 0.5
 """Similarity from which on CLEAR and IDF1 do."""
 _EPS = float(np.finfo(float).eps)
@@ -294,8 +296,11 @@ def watch(
         targets += len(first)
         found += [got[who] - first[who] for who in got]
         false += sum(good[track] <= length[track] / 2 for track in length)
-        if len(at) > 1:
-            seconds += (at[-1] - at[0]) * len(at) / (len(at) - 1)
+        steps = np.diff(at)
+        if len(steps):
+            usual = float(np.median(steps))
+            # A long gap is of frames that nobody looked at; the last frame takes as long as the others.
+            seconds += float(np.where(steps > LONG * usual, usual, steps).sum()) + usual
     minutes = seconds / 60
     return Watch(
         targets=targets,

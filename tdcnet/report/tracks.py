@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ SHOWN = {
 }
 """Figures that are told first, and what each is."""
 
+OF_TARGETS = ("HOTA", "DetA", "AssA", "IDF1", "MOTA")
 MOST = 24
 """Recordings that are drawn, those with the lowest HOTA first."""
 NEAR = 3.0
@@ -79,7 +81,8 @@ def recording_rows(told: Tracking, similarity: Similarity) -> list[Row]:
                 "delay_seconds": seen.delay,
                 "false_tracks": seen.false_tracks,
                 "IDSW_dot": int(figures["IDSW"]),
-                **{f"{key}_dot": figures[key] for key in ("HOTA", "DetA", "AssA", "IDF1", "MOTA")},
+                # Of none there is nothing to tell.
+                **{f"{key}_dot": figures[key] if seen.targets else math.nan for key in OF_TARGETS},
                 "minutes": seen.minutes,
             }
         )
@@ -96,7 +99,7 @@ def write_page(folder: Path, told: Tracking, rows: Sequence[Row], *, title: str,
         title: of the page.
         command: that made it, shown on the page.
     """
-    order = sorted(range(len(rows)), key=lambda at: rows[at]["HOTA_dot"])
+    order = sorted(range(len(rows)), key=lambda at: (math.isnan(rows[at]["HOTA_dot"]), rows[at]["HOTA_dot"]))
     drawn = {told.names[at]: plots.as_data_uri(recording_figure(told.truth[at], told.times[at])) for at in order[:MOST]}
     html = render(
         "tracks.html",

@@ -88,7 +88,10 @@ def sources_of(given: Any, stage: str) -> list[str]:
         matches = sorted(glob.glob(each)) if any(mark in each for mark in "*?[") and not Path(each).exists() else [each]
         empty += [] if matches else [each]
         for match in matches or [each]:  # which is told in its turn, and does not stop the others
-            videos = videos_in(Path(match)) if Path(match).is_dir() else []
+            try:
+                videos = videos_in(Path(match)) if Path(match).is_dir() else []
+            except OSError:  # which is told in its turn, too
+                videos = []
             found += map(str, videos) if videos else [match]
     if len(empty) == len(found):
         raise DataError(f"source={empty[0]} finds no file; a pattern such as 'clips/*.mp4' goes in quotes")

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from tdcnet.data import sequence as data
 from tdcnet.data.datamodule import ClipDataModule
+from tdcnet.data.errors import Policy
 from tdcnet.data.formats.common import image_size
 from tdcnet.data.safe_names import safe_names
 from tdcnet.data.target_ids import linked
@@ -30,7 +31,7 @@ from tdcnet.results import write_json
 from tdcnet.stages.labels import label_of
 from tdcnet.stages.overrides import command_line
 from tdcnet.stages.parts import say
-from tdcnet.streaming.files import ArrayStream
+from tdcnet.streaming.files import SequenceStream
 from tdcnet.streaming.frames import Source
 from tdcnet.streaming.rows import mot_rows
 from tdcnet.streaming.stream import Seen
@@ -111,7 +112,7 @@ def labelled(
     """
     recordings = datamodule.val_recordings()
     _tell_scale(recordings, datamodule.size, detector)
-    followed = _follow_all(cfg, recordings, tracks_of)
+    followed = _follow_all(cfg, datamodule, recordings, tracks_of)
     outcomes = {what: _outcomes([row for each in followed for row in each.rows()], what) for what in NAMES}
     pairs = [each.frames() for each in followed]
     truth, times = [frames for frames, _ in pairs], [at for _, at in pairs]
@@ -148,8 +149,11 @@ def _write_tracks(folder: Path, followed: Sequence[_Followed]) -> Path:
     names = safe_names(each.recording.name for each in followed)
     for name, each in zip(names, followed, strict=True):
         tracks, targets = [], []
+        inside = set(each.recording.indices.tolist())
         for seen, points in zip(each.seen, each.tracks, strict=True):
             index = seen.frame.index
+            if index not in inside:
+                continue
             tracks += mot_rows(Tracked(seen, points), index + 1)
             for target, (x1, y1, x2, y2) in zip(each.ids[index], each.recording.boxes[index].tolist(), strict=True):
                 box = f"{x1 + 1:.2f},{y1 + 1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
@@ -180,7 +184,9 @@ def by_score(followed: Sequence[_Followed], options: TrackerOptions, evidence: E
     return rows
 
 
-def _follow_all(cfg: DictConfig, recordings: Sequence[data.Sequence], tracks_of: TrackSource) -> list[_Followed]:
+def _follow_all(
+    cfg: DictConfig, datamodule: ClipDataModule, recordings: Sequence[data.Sequence], tracks_of: TrackSource
+) -> list[_Followed]:
     followed, linked_by_distance = [], False
     with progress_bar(cfg.callbacks.get("progress_bar") is None, unit="frames") as bar:
         task = bar.add_task("tracking", total=sum(len(each) for each in recordings))
@@ -190,7 +196,7 @@ def _follow_all(cfg: DictConfig, recordings: Sequence[data.Sequence], tracks_of:
                 ids, alone = linked(recording.boxes)
             linked_by_distance |= not alone
             seen, tracks = [], []
-            for tracked in _tracked(recording, tracks_of):
+            for tracked in _tracked(recording, tracks_of, datamodule.on_bad_frame):
                 bar.advance(task)
                 seen.append(replace(tracked.seen, frame=replace(tracked.frame, image=NO_PICTURE, given=None)))
                 tracks.append(tracked.tracks)
@@ -200,10 +206,8 @@ def _follow_all(cfg: DictConfig, recordings: Sequence[data.Sequence], tracks_of:
     return followed
 
 
-def _tracked(recording: data.Sequence, tracks_of: TrackSource) -> Iterator[Tracked]:
-    rate = getattr(recording.frames, "rate", None)
-    images = (np.asarray(recording.frames.read(index)) for index in range(len(recording)))
-    with tracks_of(ArrayStream(images, rate)) as stream:
+def _tracked(recording: data.Sequence, tracks_of: TrackSource, on_bad_frame: Policy) -> Iterator[Tracked]:
+    with tracks_of(SequenceStream(recording, None, on_bad_frame)) as stream:
         yield from stream
 
 

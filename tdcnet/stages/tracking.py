@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 import torch
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from rich.progress import Progress
 
 from tdcnet.data.errors import DataError
+from tdcnet.data.names import naming
 from tdcnet.data.safe_names import safe_names
 from tdcnet.deploy.weights import Weights
 from tdcnet.finite import number
@@ -24,7 +26,7 @@ from tdcnet.stages.overrides import override_key
 from tdcnet.stages.parts import Results, build, say
 from tdcnet.stages.prediction import detector_of, sources_of
 from tdcnet.stages.track_figures import labelled
-from tdcnet.streaming.files import FileStream
+from tdcnet.streaming.files import EveryFrame, FileStream
 from tdcnet.streaming.frames import Source
 from tdcnet.streaming.sinks import Sink
 from tdcnet.streaming.sinks.files import CocoVid, Csv, JsonLines, Mot
@@ -46,7 +48,7 @@ def track(cfg: DictConfig, overrides: Sequence[str], weights: Weights | None) ->
     detector: Detector = detector_of(cfg, parts)
     options: TrackerOptions = hydra.utils.instantiate(cfg.stage.tracker)
     if cfg.source not in (None, [], ""):
-        return {}, {**parts, "detector": detector, "files": _sources(cfg, detector, options)}
+        return {}, {**parts, "detector": detector, "files": _sources(cfg, detector, options, parts["datamodule"].names)}
     if not any(override_key(each).startswith("dataset") for each in overrides) and not Path(cfg.dataset.root).is_dir():
         raise ValueError(
             "stage=track needs a source, tdcnet track clip.mp4; or labelled clips, whose figures it tells: "
@@ -81,15 +83,18 @@ def tracks_of(cfg: DictConfig, detector: Detector, source: Source, options: Trac
     return detector.track(source, options, align=align, tile=cfg.stage.tile, scale=cfg.stage.scale)
 
 
-def _sources(cfg: DictConfig, detector: Detector, options: TrackerOptions) -> list[Path]:
+def _sources(cfg: DictConfig, detector: Detector, options: TrackerOptions, named: Any) -> list[Path]:
     folder, files, failed = Path(cfg.paths.output_dir) / "tracks", [], []
     paths = sources_of(cfg.source, "track")
+    if cfg.stage.rate is not None:
+        number("rate", cfg.stage.rate, 0, 10_000, above=True)
     names: list[str] = []
-    with progress_bar(cfg.callbacks.get("progress_bar") is None, unit="frames") as bar:
+    with naming(named), progress_bar(cfg.callbacks.get("progress_bar") is None, unit="frames") as bar:
         for path in paths:
             try:
                 for source in FileStream(path, rate=cfg.stage.rate).each():
-                    names.append(Path(source.name).stem or source.name)
+                    video = isinstance(source, FileStream)
+                    names.append((Path(source.name).stem if video else source.name) or "frames")
                     files += _one(cfg, detector, options, source, folder, safe_names(names)[-1], bar)
             except DataError as error:
                 if len(paths) == 1:
@@ -105,7 +110,7 @@ def _one(
     cfg: DictConfig,
     detector: Detector,
     options: TrackerOptions,
-    source: FileStream,
+    source: EveryFrame,
     folder: Path,
     name: str,
     bar: Progress,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tdcnet.data.errors import MOST_TOLD, DataError
+from tdcnet.data.errors import MOST_TOLD, DataError, Policy
 from tdcnet.data.folders import sources
 from tdcnet.data.frames import VIDEO_SUFFIXES
 from tdcnet.data.images import grey_of
@@ -50,6 +49,11 @@ class EveryFrame:
         """Frames a second; None if nothing tells."""
         return self._rate
 
+    @property
+    def length(self) -> int | None:
+        """Frames; None where that is not known."""
+        return None
+
     def close(self) -> None:
         """Ends it."""
         self._stop.set()
@@ -83,22 +87,19 @@ class FileStream(EveryFrame):
 
     def __init__(self, path: str | Path, realtime: bool = False, rate: float | None = None) -> None:
         self._path = Path(path).expanduser()
-        self._sequences: list[Sequence] | None = None
         if not self._path.exists():
             raise DataError(f"{self._path}: there is no such file or folder")
         self._is_video = self._path.is_file() and self._path.suffix.lower() in VIDEO_SUFFIXES
         told = declared_rate(self._path) if self._is_video else None
-        super().__init__(self._path.name or str(self._path), rate or told or (30.0 if realtime else None))
-        self._realtime, self._given_rate, self._bad = realtime, rate, 0
+        super().__init__(self._path.name or str(self._path), told or rate or (30.0 if realtime else None))
+        self._realtime = realtime
 
     @property
     def length(self) -> int | None:
-        """Frames; None where that is not known, or not before all recordings are opened."""
-        if self._is_video:
-            return declared_length(self._path)
-        return None if self._sequences is None else sum(map(len, self._sequences))
+        """Frames; None where that is not known before all is read."""
+        return declared_length(self._path) if self._is_video else None
 
-    def each(self) -> list[FileStream]:
+    def each(self) -> list[EveryFrame]:
         """A stream for each of its recordings, in place of it.
 
         Raises:
@@ -106,58 +107,81 @@ class FileStream(EveryFrame):
         """
         if self._is_video:
             return [self]
-        streams = []
-        for sequence in sources(self._path):
-            own = copy.copy(self)
-            own._sequences, own.name, own._stop = [sequence], sequence.name, threading.Event()
-            streams.append(own)
-        return streams
+        return [SequenceStream(sequence, self._rate) for sequence in sources(self._path)]
 
     def _all(self) -> Iterator[LiveFrame]:
         start: float | None = None
-        for index, (image, seconds, recording, begins) in enumerate(self._images()):
-            if image is None:
-                continue
-            if self._realtime and seconds is not None:
-                start = time.monotonic() - seconds if start is None else start
-                if self._stop.wait(max(0.0, start + seconds - time.monotonic())):
+        for frame in self._frames():
+            if self._realtime and frame.time is not None:
+                start = time.monotonic() - frame.time if start is None else start
+                if self._stop.wait(max(0.0, start + frame.time - time.monotonic())):
                     return
-            yield LiveFrame(image, image, index, seconds, time.monotonic(), recording, begins)
+                frame = replace(frame, arrival=time.monotonic())
+            yield frame
 
-    def _images(self) -> Iterator[tuple[NDArray[Any] | None, float | None, str, bool]]:
+    def _frames(self) -> Iterator[LiveFrame]:
         if self._is_video:
-            name, first, last = self._path.stem, None, -1.0
-            for index, (image, told) in enumerate(decode(self._path)):
-                if self._given_rate is not None or not np.isfinite(told):
-                    seconds = index / self._rate if self._rate else float(index)
-                else:
-                    first = told if first is None else first
-                    seconds = told - first
-                if seconds <= last:  # streams put one behind the other begin their time anew
-                    first = None if first is None else first + seconds - last - 1 / (self._rate or 30.0)
-                    seconds = last + 1 / (self._rate or 30.0)
-                last = seconds
-                yield image, seconds, name, index == 0
+            yield from self._video()
             return
-        for sequence in self._sequences or sources(self._path):
-            told_times = getattr(sequence.frames, "times", None)
-            for index in range(len(sequence.frames)):
-                begins = int(sequence.segment_start[index]) == index
-                if told_times is not None and self._given_rate is None:
-                    seconds_ = float(told_times[index])
-                else:
-                    seconds_ = index / self._rate if self._rate else None  # type: ignore[assignment]
-                yield self._image(sequence, index), seconds_, sequence.name, begins
+        before = 0
+        for sequence in sources(self._path):
+            for frame in SequenceStream(sequence, self._rate).frames():
+                yield replace(frame, index=before + frame.index)
+            before += len(sequence)
 
-    def _image(self, sequence: Sequence, index: int) -> NDArray[Any] | None:
-        """A frame of a folder; one that cannot be read is left out, and told."""
-        try:
-            return np.asarray(sequence.frames.read(index))
-        except DataError as error:
-            self._bad += 1
-            if self._bad <= MOST_TOLD:
-                log.warning("left out: %s", error)
-            return None
+    def _video(self) -> Iterator[LiveFrame]:
+        first, last = None, -1.0
+        for index, (image, told) in enumerate(decode(self._path)):
+            if np.isfinite(told):
+                first = told if first is None else first
+                seconds = told - first
+            else:
+                seconds = index / (self._rate or 1.0)
+            if seconds <= last:  # streams put one behind the other begin their time anew
+                first = None if first is None else first + seconds - last - 1 / (self._rate or 30.0)
+                seconds = last + 1 / (self._rate or 30.0)
+            last = seconds
+            if image is not None:
+                yield LiveFrame(image, image, index, seconds, time.monotonic(), self._path.stem, index == 0)
+
+
+class SequenceStream(EveryFrame):
+    """A recording as data sets and folders hold it; nothing reaches over its gaps.
+
+    Args:
+        sequence: the recording.
+        rate: frames a second where it tells none.
+        on_bad_frame: what of a frame that cannot be read: ``skip`` leaves it out and tells.
+    """
+
+    def __init__(self, sequence: Sequence, rate: float | None = None, on_bad_frame: Policy = "skip") -> None:
+        super().__init__(sequence.name, getattr(sequence.frames, "rate", None) or rate)
+        self.sequence, self._on_bad_frame = sequence, on_bad_frame
+
+    @property
+    def length(self) -> int:
+        """Frames."""
+        return len(self.sequence)
+
+    def _all(self) -> Iterator[LiveFrame]:
+        frames, bad = self.sequence.frames, 0
+        times = getattr(frames, "times", None)
+        for index in range(len(frames)):
+            try:
+                image = np.asarray(frames.read(index))
+            except DataError as error:
+                if self._on_bad_frame == "error":
+                    raise
+                bad += 1
+                if bad <= MOST_TOLD:
+                    log.warning("left out: %s", error)
+                continue
+            if times is not None:
+                seconds: float | None = float(times[index])
+            else:
+                seconds = index / self._rate if self._rate else None
+            begins = int(self.sequence.segment_start[index]) == index
+            yield LiveFrame(image, image, index, seconds, time.monotonic(), self.sequence.name, begins)
 
 
 class ArrayStream(EveryFrame):

@@ -57,11 +57,19 @@ class TestReaders:
         assert lists(recording.target_ids) == [[0, 1], [1, 0]]
         assert linked(recording.boxes)[0][1].tolist() == [0, 1]  # what distance would have said
 
-    def test_mot_without_ids(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("old", "new", "line"), [("2,9,", "2,-1,", 3), ("2,5,", "2,9,", 4), ("1,9,", "1,x,", 2)])
+    def test_mot_with_an_id_that_lacks_or_is_there_twice(self, tmp_path: Path, caplog, old, new, line) -> None:
         images(tmp_path / "val/a/img1", 2)
         (tmp_path / "val/a/gt").mkdir()
-        (tmp_path / "val/a/gt/gt.txt").write_text(self.GT.replace("2,9,", "2,-1,"))
+        (tmp_path / "val/a/gt/gt.txt").write_text(self.GT.replace(old, new))
         assert mot.read_all(tmp_path)[0].target_ids is None
+        assert f"gt.txt:{line}: its target is not told, or is on the frame twice" in caplog.text
+
+    def test_mot_without_any_id_says_nothing(self, tmp_path: Path, caplog) -> None:
+        images(tmp_path / "val/a/img1", 2)
+        (tmp_path / "val/a/gt").mkdir()
+        (tmp_path / "val/a/gt/gt.txt").write_text(self.GT.replace(",5,", ",-1,").replace(",9,", ",-1,"))
+        assert mot.read_all(tmp_path)[0].target_ids is None and "target is not told" not in caplog.text
 
     def test_a_box_left_out_takes_its_target_along(self, tmp_path: Path) -> None:
         images(tmp_path / "val/a/img1", 2)
@@ -109,6 +117,15 @@ class TestReaders:
         (tmp_path / "labels.csv").write_text("\n".join(["video,frame,x1,y1,x2,y2,track", *rows]))
         (recording,) = video_csv.read_all(tmp_path)
         assert lists(recording.target_ids) == [[0, 1], [1, 0]]
+
+    @pytest.mark.parametrize(("names", "told"), [("1 1.0 1", [0, 0, 0]), ("a nan a", None), ("7 b 7.5", [0, 1, 2])])
+    def test_ids_of_a_table_however_they_are_written(self, tmp_path: Path, names: str, told: list[int] | None) -> None:
+        images(tmp_path / "v", 3)
+        rows = [f"v,{frame},2,3,6,7,{name}" for frame, name in enumerate(names.split())]
+        (tmp_path / "labels.csv").write_text("\n".join(["video,frame,x1,y1,x2,y2,track_id", *rows]))
+        (recording,) = video_csv.read_all(tmp_path)
+        assert (recording.target_ids is None) == (told is None)
+        assert told is None or lists(recording.target_ids) == [[number] for number in told]
 
     def test_sets_that_do_not_tell(self, tmp_path: Path) -> None:
         images(tmp_path / "images/a", 2)

@@ -16,12 +16,14 @@ from pathlib import Path
 import av
 import cv2
 import hydra
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
 from tdcnet import stages
 from tdcnet.cli import as_options
 from tdcnet.data.errors import DataError
+from tdcnet.data.folders import videos_in
 from tdcnet.data.synthetic import SyntheticConfig, generate_clip
 from tdcnet.files import FolderError
 from tdcnet.stages.tracking import use_threads
@@ -308,3 +310,19 @@ def test_what_cannot_be_written_is_told_by_its_option(run_zoo, clip, tmp_path, w
     (tmp_path / "file").write_text("")
     with pytest.raises(FolderError, match=rf"{what}=.*file/x: cannot be written \(.+\)\. Give another place"):
         run_zoo("stage=live", f"source='{clip}'", f"stage.{what}='{tmp_path / 'file' / 'x'}'")
+
+
+@pytest.mark.parametrize("rate", ["abc", "-5", "0", "inf"])
+def test_a_rate_that_is_none_is_told(run_zoo, clip, rate):
+    with pytest.raises(ValueError, match=r"rate is .*; expected a number above 0"):
+        run_zoo("stage=track", f"source='{clip}'", f"stage.rate={rate}")
+
+
+def test_videos_beside_a_folder_of_images_are_told(tmp_path, caplog):
+    (tmp_path / "frames").mkdir()
+    cv2.imwrite(str(tmp_path / "frames" / "0001.png"), np.zeros((32, 32), np.uint8))
+    for name in ("a.mp4", "._b.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    assert videos_in(tmp_path) == [] and "1 videos are passed over" in caplog.text
+    shutil.rmtree(tmp_path / "frames")
+    assert [path.name for path in videos_in(tmp_path)] == ["a.mp4"]

@@ -154,3 +154,15 @@ def test_what_an_operator_asks():
     assert (told.targets, told.tracked, told.false_tracks) == (2, 0.5, 1)
     assert told.delay == pytest.approx(0.2) and told.minutes == pytest.approx(3 * 0.6 / 60)
     assert told.false_per_minute == pytest.approx(1 / (1.8 / 60))
+
+
+def test_time_that_nobody_watched_is_none():
+    """Two parts of a recording of ten frames each, a minute apart, at 10 frames a second: two seconds, not a minute."""
+    nothing = TrackedFrame(np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros((0, 4)))
+    false = TrackedFrame(nothing.target_ids, nothing.targets, np.array([1]), np.array([[0.0, 0, 4, 4]]))
+    times = [*np.arange(10) / 10, *(60 + np.arange(10) / 10)]
+    told = watch([[false] * 3 + [nothing] * 17], [times])
+    assert told.minutes == pytest.approx(2 / 60) and told.false_per_minute == pytest.approx(30.0)
+    # Frames that a camera lost, one in two of some, were watched all the same.
+    lost = [0.0, 0.1, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9]
+    assert watch([[nothing] * 8], [lost]).minutes == pytest.approx(1.0 / 60)

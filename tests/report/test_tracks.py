@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,3 +98,15 @@ def test_the_table_names_every_figure(told):
     assert [str(cell) for cell in table.columns[0].cells] == [*SHOWN, "Pd@0.1"]
     row = [next(iter(column.cells)) for column in scores_table(told).columns]
     assert row == ["0.62", "0.750", "1.50", "2", "20.00"]
+
+
+def test_a_recording_without_targets_comes_last(tmp_path, told):
+    empty = [frame({}, {}) for _ in range(4)]
+    more = replace(
+        told, names=["empty", *told.names], truth=[empty, *told.truth], times=[[0.0, 0.1, 0.2, 0.3], *told.times]
+    )
+    rows = recording_rows(more, iou)
+    assert math.isnan(rows[0]["HOTA_dot"]) and rows[0]["false_tracks"] == 0
+    page, _ = write_page(tmp_path, more, rows, title="t")
+    text = page.read_text()
+    assert text.index("<td>b</td>") < text.index("<td>empty</td>") and "nan" not in text

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from scripts import unlabelled
 from tests.test_comparison import make_run
@@ -68,3 +69,15 @@ def test_the_table_tells_both(tmp_path, capsys):
         ["0.05", "1.000", "1.000"],
         ["0.01", "0.000", "1.000"],
     ]
+
+
+def test_runs_that_it_says_nothing_of_are_refused(tmp_path, capsys):
+    run = make_run(tmp_path / "run", found=20)
+    config = run / ".hydra" / "config.yaml"
+    told = yaml.safe_load(config.read_text())
+    told["dataset"]["degrade"] = {"shake": {"_target_": "tdcnet.data.degradations.Shake", "sigma": 3.0}}
+    config.write_text(yaml.safe_dump(told))
+    for folder, why in ((run, "made harder by shake"), (tmp_path / "none", "is no run of stage=eval")):
+        with pytest.raises(SystemExit):
+            unlabelled.main([str(folder)])
+        assert why in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import re
 import threading
 import time
@@ -302,3 +303,30 @@ def test_lines_tell_when_and_a_restart_loses_none(detector, tmp_path):
     assert len(alarms) == 2 and all(alarm["at"] in {line["at"] for line in lines} for alarm in alarms)
     old, new = sorted(tmp_path.glob("a*.txt"), key=lambda path: -len(path.name))
     assert old.read_text() == new.read_text() != "" and new.name == "a.txt"
+
+
+def test_files_of_earlier_runs_are_all_kept(tmp_path):
+    for text in ("first", "second", "third"):
+        (tmp_path / "a.txt").write_text(text)
+        os.utime(tmp_path / "a.txt", (1e9, 1e9))  # a machine without a clock
+        Mot(tmp_path / "a.txt", keep=True).close()
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["", "first", "second", "third"]
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    got = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    sink = Mot(tmp_path / "pipe", keep=True)
+    sink.write("1,1,2,3\n")
+    sink.close()
+    reader.join(10)
+    assert got == ["1,1,2,3\n"] and (tmp_path / "pipe").is_fifo()
+
+
+def test_lines_go_on_after_one_that_a_power_cut_left_torn(detector, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"frame": 1, "vi')
+    watch(detector, moving(20), {"json": JsonLines(tmp_path / "a.jsonl")}).run()
+    torn, *lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert torn == '{"frame": 1, "vi' and len(lines) > 10 and all(json.loads(line)["tracks"] for line in lines)

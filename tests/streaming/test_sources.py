@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from tdcnet.data.errors import DataError
+from tdcnet.data.sequence import Sequence
 from tdcnet.streaming.addresses import device_of, name_of, without_password
 from tdcnet.streaming.capture import Capture, _Clock
-from tdcnet.streaming.files import FileStream
+from tdcnet.streaming.files import FileStream, SequenceStream
 from tdcnet.streaming.raw import NewestRaw, RawStream
 from tdcnet.streaming.readers import CameraOptions, Picture
 from tdcnet.streaming.sources import open_source
@@ -327,3 +328,39 @@ def test_a_file_in_real_time_is_no_faster(tmp_path):
     frames = list(FileStream(tmp_path, realtime=True, rate=20.0).frames())
     gaps = np.diff([frame.arrival for frame in frames])
     assert (np.cumsum(gaps) >= np.array([1, 2, 3]) / 20 - 0.01).all()
+
+
+def recording(missing=()):
+    """Frames 0 to 5 and, after a gap, 6 to 9, of which some cannot be read."""
+
+    class Frames:
+        rate = 10.0
+
+        def __len__(self):
+            return 10
+
+        def read(self, index):
+            if index in missing:
+                raise DataError(f"frame {index} is cut short")
+            return np.full((32, 32), index, np.uint8)
+
+        def where(self, index):
+            return f"x#{index}"
+
+    nothing = [np.zeros((0, 4), np.float32)] * 10
+    starts = np.array([0] * 6 + [6] * 4)
+    labels = [np.zeros(0, np.int64)] * 10
+    return Sequence("x", Frames(), nothing, labels, np.arange(10), starts)
+
+
+def test_a_recording_begins_anew_after_a_gap():
+    frames = list(SequenceStream(recording()).frames())
+    assert [frame.begins for frame in frames] == [index in (0, 6) for index in range(10)]
+    assert [frame.time for frame in frames] == pytest.approx([index / 10 for index in range(10)])
+
+
+def test_a_frame_that_cannot_be_read_is_left_out_or_told(caplog):
+    frames = list(SequenceStream(recording(missing=(3,))).frames())
+    assert [frame.index for frame in frames] == [0, 1, 2, 4, 5, 6, 7, 8, 9] and "frame 3 is cut short" in caplog.text
+    with pytest.raises(DataError, match="frame 3"):
+        list(SequenceStream(recording(missing=(3,)), on_bad_frame="error").frames())

@@ -368,7 +368,8 @@ def _add_annotations(
             frame.boxes.append(box)
             frame.labels.append(order[category])
             frame.sources.append(where)
-            frame.targets.append(_id(annotation.get("track_id", annotation.get("instance_id"))))
+            told = (_id(annotation.get(key)) for key in ("track_id", "instance_id"))
+            frame.targets.append(next((target for target in told if target is not None), None))
 
 
 def _flag(value: object) -> int | None:

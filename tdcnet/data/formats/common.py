@@ -21,7 +21,7 @@ from tdcnet.data.errors import DataError, Problems
 from tdcnet.data.formats.foreign import hint
 from tdcnet.data.frames import ImageFiles, list_images
 from tdcnet.data.sequence import FrameSource, Sequence
-from tdcnet.data.target_ids import numbered
+from tdcnet.data.target_ids import first_untold, numbered
 from tdcnet.files import LONGEST_NAME, read_json, read_text
 from tdcnet.limits import MOST_JSON
 from tdcnet.plain_data import NoNumber, parse_json
@@ -437,8 +437,17 @@ def boxes_by_frame(
         keep[i] = False
         problems.repeat(where(i))
     bounds = np.searchsorted(frames[keep], np.arange(1, num_frames + 1))
-    told = len(targets) == len(frames)
-    ids = numbered([targets[i] for i in np.flatnonzero(keep).tolist()], frames[keep]) if told else None
+    ids = None
+    if len(targets) == len(frames):
+        left = np.flatnonzero(keep).tolist()
+        ids = numbered([targets[i] for i in left], frames[keep])
+        if ids is None and any(target is not None for target in targets):
+            at = left[first_untold([targets[i] for i in left], frames[keep])]
+            log.warning(
+                "%s: its target is not told, or is on the frame twice; which boxes of its recording are one target is "
+                "told by distance (stage=track alone asks)",
+                where(at),
+            )
     return Boxes(
         np.split(clipped[keep].astype(np.float32), bounds)[:-1],
         np.split(labels[keep], bounds)[:-1],

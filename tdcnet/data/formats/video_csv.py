@@ -195,7 +195,7 @@ def _parse(fields: dict[str, str], columns: tuple[str, ...], where: str, names: 
     if "split" in names and split not in common.SPLITS:
         return f"split is {shown(split)}; allowed are 'train' and 'val'"
     given = [fields[name] for name in columns]
-    row = Row(where, frame, None, label, split, fields.get("track") or None)
+    row = Row(where, frame, None, label, split, _target(fields.get("track", fields.get("track_id", ""))))
     if not any(given):
         return video, row
     values = [value for text in given if (value := common.number(text)) is not None]
@@ -206,6 +206,14 @@ def _parse(fields: dict[str, str], columns: tuple[str, ...], where: str, names: 
     if "label" in names and not label:
         return "the label is blank"
     return video, row
+
+
+def _target(text: str) -> int | str | None:
+    """Which target a box is; numbers are the same however they are written."""
+    value = common.number(text)
+    if value is not None and value.is_integer():
+        return int(value)
+    return None if text.lower() in ("", "nan", "none", "null") else text
 
 
 def _sides_of(table: Table, problems: Problems) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import sys
@@ -43,7 +44,10 @@ class _Lines:
             self._file = claim_stdout()
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            torn = self.path.is_file() and _is_torn(self.path)  # by a power cut
             self._file = self.path.open("a", encoding="utf-8", newline="", buffering=1)
+            if torn:
+                self._file.write("\n")
 
     def write(self, text: str) -> None:
         if text and self._file is not None:
@@ -55,6 +59,14 @@ class _Lines:
         if self._file is not None and str(self.path) != STDOUT:
             self._file.close()
         self._file = None
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether the last line of a file does not end."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read(1) not in (b"", b"\n")
 
 
 class JsonLines(_Lines):
@@ -109,11 +121,13 @@ class Mot(_Lines):
 
     def __init__(self, path: str | Path, keep: bool = False) -> None:
         path = Path(path)
-        if keep and path.is_file() and path.stat().st_size:
+        if path.is_file() and keep and path.stat().st_size:
             last = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y%m%d_%H%M%S")
-            path.rename(path.with_name(f"{path.stem}_{last}{path.suffix}"))
-        elif str(path) != STDOUT:
-            path.unlink(missing_ok=True)
+            ends = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+            names = (path.with_name(f"{path.stem}_{last}{end}{path.suffix}") for end in ends)
+            path.rename(next(free for free in names if not free.exists()))
+        elif path.is_file():  # no device or pipe, which are written to as they are
+            path.unlink()
         super().__init__(path)
 
     def add(self, tracked: Tracked, alarms: Sequence[Alarm]) -> None:
