@@ -125,19 +125,24 @@ def sources(path: Path, cache_dir: Path | None = None) -> list[Sequence]:
 
 
 def videos_in(folder: Path) -> list[Path]:
-    """The videos of a folder, in order; none where it holds images, of which these would be copies."""
+    """The videos of a folder, or else of the folders in it, in order.
+
+    None where there are images: these would be copies of them.
+    """
     from tdcnet.data.frames import VIDEO_SUFFIXES
 
-    files = (file for file in folder.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
-    videos = [file for file in files if file.is_file() and not file.name.startswith(".")]
+    videos: list[Path] = []
+    for files in (folder.iterdir(), walk(folder)):
+        of_kind = (file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
+        videos = videos or [file for file in of_kind if file.is_file() and not file.name.startswith(".")]
     if videos and (images := _images_in(folder)):
-        if images[0].parent != folder:
+        if images[0].parent != folder and videos[0].parent == folder:
             log.warning(
                 "%s: %d videos are passed over, since a folder in it holds images, such as %s; name them",
                 *(folder, len(videos), printable(str(images[0].relative_to(folder)))),
             )
         return []
-    return sorted(videos, key=lambda each: names.natural_key(each.name))
+    return sorted(videos, key=lambda each: names.natural_key(str(each)))
 
 
 def _images_in(folder: Path) -> list[Path]:

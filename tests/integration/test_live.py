@@ -326,3 +326,7 @@ def test_videos_beside_a_folder_of_images_are_told(tmp_path, caplog):
     assert videos_in(tmp_path) == [] and "1 videos are passed over" in caplog.text
     shutil.rmtree(tmp_path / "frames")
     assert [path.name for path in videos_in(tmp_path)] == ["a.mp4"]
+    for day in ("day10", "day2"):
+        (tmp_path / "days" / day).mkdir(parents=True)
+        shutil.copy(tmp_path / "a.mp4", tmp_path / "days" / day)
+    assert [path.parent.name for path in videos_in(tmp_path / "days")] == ["day2", "day10"]
