@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from tdcnet.comparison import read_entries
+from tdcnet.files import read_yaml
 from tdcnet.metrics.outcomes import pd_at
 
 LISTED = Path(__file__).with_name("drone_ir_unlabelled.csv")
@@ -79,7 +79,7 @@ def unfit(run: Path) -> str:
     config = run / ".hydra" / "config.yaml"
     if not config.is_file():
         return "is no run of stage=eval; expected a folder with .hydra/config.yaml and predictions.json"
-    ways = (yaml.safe_load(config.read_text()).get("dataset") or {}).get("degrade") or {}
+    ways = (read_yaml(config).get("dataset") or {}).get("degrade") or {}
     moved = [name for name, way in ways.items() if str(way.get("_target_")).rpartition(".")[2] in MOVED]
     return f"its clips were made harder by {moved[0]}, after which places or frames are others" if moved else ""
 

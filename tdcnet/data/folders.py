@@ -131,10 +131,11 @@ def videos_in(folder: Path) -> list[Path]:
     """
     from tdcnet.data.frames import VIDEO_SUFFIXES
 
-    videos: list[Path] = []
-    for files in (folder.iterdir(), walk(folder)):
+    def among(files: Iterable[Path]) -> list[Path]:
         of_kind = (file for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
-        videos = videos or [file for file in of_kind if file.is_file() and not file.name.startswith(".")]
+        return [file for file in of_kind if file.is_file() and not file.name.startswith(".")]
+
+    videos = among(folder.iterdir()) or among(walk(folder))
     if videos and (images := _images_in(folder)):
         if images[0].parent != folder and videos[0].parent == folder:
             log.warning(

@@ -21,21 +21,20 @@ def numbered(targets: Sequence[Hashable | None], frames: NDArray[np.int64]) -> N
         targets: whatever name each box's target has, [N].
         frames: of each box, [N].
     """
-    if None in targets:
+    if first_untold(targets, frames) is not None:
         return None
     number = {target: at for at, target in enumerate(dict.fromkeys(targets))}
-    ids = np.array([number[target] for target in targets], np.int64)
-    return ids if len(np.unique(np.stack([frames, ids]), axis=1).T) == len(ids) else None
+    return np.array([number[target] for target in targets], np.int64)
 
 
-def first_untold(targets: Sequence[Hashable | None], frames: NDArray[np.int64]) -> int:
-    """The first box for which :func:`numbered` gives no number; arguments are its own."""
+def first_untold(targets: Sequence[Hashable | None], frames: NDArray[np.int64]) -> int | None:
+    """The first box whose target is not told or is on its frame twice; arguments are those of :func:`numbered`."""
     seen: set[tuple[int, Hashable]] = set()
     for at, (frame, target) in enumerate(zip(frames.tolist(), targets, strict=True)):
         if target is None or (frame, target) in seen:
             return at
         seen.add((frame, target))
-    raise ValueError("all are told")
+    return None
 
 
 def linked(boxes: Sequence[NDArray[np.float32]]) -> tuple[list[NDArray[np.int64]], bool]:

@@ -23,6 +23,8 @@ Similarity = Callable[[Floats, Floats], Floats]
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 """Similarities from which on HOTA counts a match; it is the mean over these."""
+NEAR = 3.0
+"""px from the centre of a track to that of a target that it has."""
 LONG = 10
 """Usual steps from one frame to the next from which on there is a gap."""
 MATCHED = 0.5
@@ -266,7 +268,7 @@ class Watch:
 
 
 def watch(
-    recordings: Sequence[Sequence[TrackedFrame]], times: Sequence[Sequence[float]], distance: float = 3.0
+    recordings: Sequence[Sequence[TrackedFrame]], times: Sequence[Sequence[float]], distance: float = NEAR
 ) -> Watch:
     """What an operator asks of tracks, such as all that were confirmed.
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from tdcnet.files import write_atomically
 from tdcnet.metrics.breakdown import Row
 from tdcnet.metrics.outcomes import Outcomes
-from tdcnet.metrics.tracks import Similarity, TrackedFrame, track_figures, watch
+from tdcnet.metrics.tracks import NEAR, Similarity, TrackedFrame, track_figures, watch
 from tdcnet.report import plots
 from tdcnet.report.page import as_csv
 from tdcnet.report.templates import render
@@ -40,8 +40,6 @@ SHOWN = {
 OF_TARGETS = ("HOTA", "DetA", "AssA", "IDF1", "MOTA")
 MOST = 24
 """Recordings that are drawn, those with the lowest HOTA first."""
-NEAR = 3.0
-"""px from the centre of a track to that of the target that it has, as in :func:`~tdcnet.metrics.tracks.watch`."""
 TRUTH, FOUND, FALSE = "#2a9d3a", "#d9730d", "#b03a48"
 NAMES = {"detections": "detections", "tracks": "all tracks", "confirmed": "confirmed tracks"}
 
@@ -72,7 +70,7 @@ def recording_rows(told: Tracking, similarity: Similarity) -> list[Row]:
     """The figures of each recording by itself."""
     rows = []
     for name, frames, times in zip(told.names, told.truth, told.times, strict=True):
-        figures, seen = track_figures([frames], similarity), watch([frames], [times], NEAR)
+        figures, seen = track_figures([frames], similarity), watch([frames], [times])
         rows.append(
             {
                 "recording": name,

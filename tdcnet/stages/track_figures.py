@@ -33,7 +33,7 @@ from tdcnet.stages.overrides import command_line
 from tdcnet.stages.parts import say
 from tdcnet.streaming.files import SequenceStream
 from tdcnet.streaming.frames import Source
-from tdcnet.streaming.rows import mot_rows
+from tdcnet.streaming.rows import mot_box, mot_rows
 from tdcnet.streaming.stream import Seen
 from tdcnet.tracking.evidence import Evidence
 from tdcnet.tracking.stream import Tracked, TrackStream, follow
@@ -59,33 +59,37 @@ class _Followed:
     seen: list[Seen]
     tracks: list[list[TrackPoint]]
 
+    def of_split(self) -> Iterator[Tracked]:
+        """Those of its frames that belong to the split."""
+        inside = set(self.recording.indices.tolist())
+        for seen, tracks in zip(self.seen, self.tracks, strict=True):
+            if seen.frame.index in inside:
+                yield Tracked(seen, tracks)
+
     def frames(self) -> tuple[list[TrackedFrame], list[float]]:
         """With the confirmed tracks, and their times in seconds."""
-        inside = set(self.recording.indices.tolist())
-        kept = [pair for pair in zip(self.seen, self.tracks, strict=True) if pair[0].frame.index in inside]
         frames, times = [], []
-        for seen, tracks in kept:
-            index, confirmed = seen.frame.index, _confirmed(tracks)
+        for tracked in self.of_split():
+            index, confirmed = tracked.frame.index, tracked.confirmed
             boxes, _ = _columns(confirmed)
             who = np.array([each.id for each in confirmed], np.int64)
             targets = self.recording.boxes[index].astype(np.float64)
             frames.append(TrackedFrame(self.ids[index], targets, who, boxes.astype(np.float64)))
-            times.append(index / 30 if seen.frame.time is None else seen.frame.time)
+            times.append(index / 30 if tracked.frame.time is None else tracked.frame.time)
         return frames, times
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Targets and what was found of them, frame by frame."""
-        inside = set(self.recording.indices.tolist())
-        for seen, tracks in zip(self.seen, self.tracks, strict=True):
-            if seen.frame.index in inside:
-                yield {
-                    "name": self.recording.name,
-                    "size": seen.found.size,
-                    "targets": self.recording.boxes[seen.frame.index],
-                    "detections": (seen.found.boxes, seen.found.scores),
-                    "tracks": _columns(tracks),
-                    "confirmed": _columns(_confirmed(tracks)),
-                }
+        for tracked in self.of_split():
+            found = tracked.seen.found
+            yield {
+                "name": self.recording.name,
+                "size": found.size,
+                "targets": self.recording.boxes[tracked.frame.index],
+                "detections": (found.boxes, found.scores),
+                "tracks": _columns(tracked.tracks),
+                "confirmed": _columns(tracked.confirmed),
+            }
 
     def again(self, tracker: Tracker) -> _Followed:
         """With other tracks."""
@@ -113,7 +117,8 @@ def labelled(
     recordings = datamodule.val_recordings()
     _tell_scale(recordings, datamodule.size, detector)
     followed = _follow_all(cfg, datamodule, recordings, tracks_of)
-    outcomes = {what: _outcomes([row for each in followed for row in each.rows()], what) for what in NAMES}
+    rows = [row for each in followed for row in each.rows()]
+    outcomes = {what: _outcomes(rows, what) for what in NAMES}
     pairs = [each.frames() for each in followed]
     truth, times = [frames for frames, _ in pairs], [at for _, at in pairs]
     figures, similarity = _figures(truth, times, outcomes)
@@ -149,15 +154,11 @@ def _write_tracks(folder: Path, followed: Sequence[_Followed]) -> Path:
     names = safe_names(each.recording.name for each in followed)
     for name, each in zip(names, followed, strict=True):
         tracks, targets = [], []
-        inside = set(each.recording.indices.tolist())
-        for seen, points in zip(each.seen, each.tracks, strict=True):
-            index = seen.frame.index
-            if index not in inside:
-                continue
-            tracks += mot_rows(Tracked(seen, points), index + 1)
-            for target, (x1, y1, x2, y2) in zip(each.ids[index], each.recording.boxes[index].tolist(), strict=True):
-                box = f"{x1 + 1:.2f},{y1 + 1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
-                targets.append(f"{index + 1},{target + 1},{box},1,1,1")
+        for tracked in each.of_split():
+            index = tracked.frame.index
+            tracks += mot_rows(tracked, index + 1)
+            for target, box in zip(each.ids[index], each.recording.boxes[index].tolist(), strict=True):
+                targets.append(f"{index + 1},{target + 1},{mot_box(box)},1,1,1")
         for path, lines in ((folder / f"{name}.txt", tracks), (folder / "gt" / f"{name}.txt", targets)):
             write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
     return folder
@@ -170,7 +171,8 @@ def by_score(followed: Sequence[_Followed], options: TrackerOptions, evidence: E
     for score in sorted({least, *SCORES}):
         if score >= least:
             how = replace(options, score=score)
-            pairs = [each.again(Tracker(how, evidence)).frames() for each in followed]
+            others = followed if score == least else [each.again(Tracker(how, evidence)) for each in followed]
+            pairs = [each.frames() for each in others]
             told = watch([frames for frames, _ in pairs], [at for _, at in pairs])
             rows.append(
                 {
@@ -209,10 +211,6 @@ def _follow_all(
 def _tracked(recording: data.Sequence, tracks_of: TrackSource, on_bad_frame: Policy) -> Iterator[Tracked]:
     with tracks_of(SequenceStream(recording, None, on_bad_frame)) as stream:
         yield from stream
-
-
-def _confirmed(tracks: Sequence[TrackPoint]) -> list[TrackPoint]:
-    return [track for track in tracks if track.state != "tentative"]
 
 
 def _columns(tracks: Sequence[TrackPoint]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,12 @@ def csv_rows(tracked: Tracked) -> list[list[Any]]:
     return rows
 
 
+def mot_box(box: Iterable[float]) -> str:
+    """A box ``x1, y1, x2, y2`` in px from 0 as MOTChallenge text has it: ``x,y,w,h``, px from 1."""
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return f"{x1 + 1:.2f},{y1 + 1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
+
+
 def mot_rows(tracked: Tracked, number: int) -> list[str]:
     """Lines of MOTChallenge text; frames and px count from 1.
 
@@ -81,9 +87,7 @@ def mot_rows(tracked: Tracked, number: int) -> list[str]:
         tracked: a frame.
         number: of the frame, from 1.
     """
-    rows = []
-    for track in tracked.confirmed:
-        x1, y1, x2, y2 = (float(value) for value in track.box)
-        box = f"{x1 + 1:.2f},{y1 + 1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
-        rows.append(f"{number},{track.id},{box},{track.score:.4f},{track.label + 1},-1,-1")
-    return rows
+    return [
+        f"{number},{track.id},{mot_box(track.box)},{track.score:.4f},{track.label + 1},-1,-1"
+        for track in tracked.confirmed
+    ]

@@ -440,13 +440,14 @@ def boxes_by_frame(
     ids = None
     if len(targets) == len(frames):
         left = np.flatnonzero(keep).tolist()
-        ids = numbered([targets[i] for i in left], frames[keep])
-        if ids is None and any(target is not None for target in targets):
-            at = left[first_untold([targets[i] for i in left], frames[keep])]
+        of_boxes = [targets[i] for i in left]
+        ids = numbered(of_boxes, frames[keep])
+        at = first_untold(of_boxes, frames[keep])
+        if at is not None and any(target is not None for target in targets):
             log.warning(
                 "%s: its target is not told, or is on the frame twice; which boxes of its recording are one target is "
                 "told by distance (stage=track alone asks)",
-                where(at),
+                where(left[at]),
             )
     return Boxes(
         np.split(clipped[keep].astype(np.float32), bounds)[:-1],
